@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything is done by the scripts in selftests/rig; this file names them.
+# `make` alone says what there is and does nothing.
+
+BASE ?= v7.3
+V ?= 0
+RIG := selftests/rig
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm-arm64-memtype
+
+export BASE V KERNEL UPDATE TREE DEBUG DEBIAN_MIRROR
+
+MAKEFLAGS += --no-print-directory
+
+help:
+	@echo 'make run      build the patched kernel, boot it, show what the flag does'
+	@echo 'make check    everything that can be tested; last line: passed, failed, skipped'
+	@echo 'make bench    exact cost of a stage-2 fault, unpatched and patched'
+	@echo 'make gates    the part of check that boots nothing'
+	@echo 'make bisect   build every commit of the series alone'
+	@echo 'make tree     git tree of the base kernel with the series as commits'
+	@echo 'make export   write that tree (or TREE=/path) back to patches/$$BASE'
+	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make clean    remove builds and logs; downloads and trees stay'
+	@echo
+	@echo 'BASE=$(BASE)     base kernel, a line of patches/bases'
+	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'
+	@echo 'UPDATE=1      look for a newer point release of the base'
+	@echo 'V=1           show commands and their output'
+	@echo
+	@echo 'Everything that is made is in $(CACHE)'
+
+run check bench tree export:
+	@$(RIG)/$@.sh
+
+gates:
+	@$(RIG)/tools.sh && $(RIG)/build.sh unpatched && $(RIG)/gates.sh
+
+bisect:
+	@$(RIG)/tools.sh && $(RIG)/gates.sh bisect
+
+debug:
+	@DEBUG=1 $(RIG)/check.sh
+
+clean:
+	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/tests \
+		$(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
+
+.PHONY: help run check bench tree export gates bisect debug clean

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# Sourced by the scripts that fetch Debian packages: an apt configuration of our
+# own, so that packages of other suites and architectures can be fetched with
+# signature checks and without a change to the system's configuration.
+
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# Where the system takes Debian from. The origin is only known once lists have
+# been downloaded, hence the path as the second choice; other archives that use
+# a Debian release's name fail the signature check.
+debian_mirror() {
+	[ -z "${DEBIAN_MIRROR:-}" ] || {
+		echo "$DEBIAN_MIRROR"
+		return
+	}
+	command -v apt-get >/dev/null ||
+		die "apt-get is needed to fetch Debian packages"
+	# shellcheck disable=SC2016	# apt's own format
+	m=$(apt-get indextargets \
+		--format '$(ORIGIN) $(COMPONENT) $(RELEASE) $(REPO_URI)' |
+		awk '$1 == "Debian" && $2 == "main" && $3 !~ /security/ { print $4 }
+		     $1 == "main" && $2 !~ /security/ && $3 ~ /\/debian\/$/ { print $3 }' |
+		head -n 1)
+	[ -n "$m" ] || die "no Debian archive in apt's configuration;" \
+		"name one: DEBIAN_MIRROR=http://.../debian"
+	echo "${m%/}"
+}
+
+# apt_root NAME ARCH SUITE...: make a private root; apt_get NAME ... uses it.
+apt_root() {
+	r=$CACHE/apt/$1 arch=$2
+	shift 2
+	[ -f "$KEYRING" ] || die "$KEYRING is missing:" \
+		"install the package debian-archive-keyring"
+	mkdir -p "$r/lists/partial" "$r/archives/partial"
+	for suite in "$@"; do
+		echo "deb [signed-by=$KEYRING arch=$arch] $(debian_mirror) $suite main"
+	done >"$r/sources.list"
+	cat >"$r/apt.conf" <<-END
+		Dir::State::lists "$r/lists";
+		Dir::Cache::archives "$r/archives";
+		Dir::Cache::pkgcache "";
+		Dir::Cache::srcpkgcache "";
+		Dir::Etc::sourcelist "$r/sources.list";
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::Etc::preferencesparts "/dev/null";
+		APT::Architecture "$arch";
+		APT::Architectures { "$arch"; };
+		APT::Sandbox::User "";
+		Acquire::Languages "none";
+		Acquire::Retries "3";
+	END
+	# Packages of a foreign architecture are looked at, never installed.
+	[ "$arch" = "$(dpkg --print-architecture)" ] || {
+		: >"$r/status"
+		echo "Dir::State::status \"$r/status\";" >>"$r/apt.conf"
+	}
+}
+
+apt_get() {
+	r=$CACHE/apt/$1
+	shift
+	APT_CONFIG=$r/apt.conf apt-get -qq "$@"
+}
+
+apt_version() {
+	APT_CONFIG=$CACHE/apt/$1/apt.conf apt-cache policy "$2" |
+		awk '$1 == "Candidate:" && $2 != "(none)" { print $2 }'
+}

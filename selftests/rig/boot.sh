@@ -1,0 +1,85 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: boot.sh <build directory> <configuration> <directory> <seconds>
+#		 [archive...]
+#
+# Boots the kernel of a build directory in one of the rig's configurations, with
+# tests.cpio, the archives given and the tests of <directory>/list, and leaves
+# in <directory>: console.log, port.log (see init) and qemu.status. It judges
+# nothing. QEMU never outlives this script.
+
+. "$(dirname "$0")/lib.sh"
+
+build=$1 name=$2 dir=$3 limit=$4
+shift 4
+# what is left is for QEMU's initrd
+
+line=$(awk -v n="$name" '$1 == n' "$RIG/configs")
+[ -n "$line" ] || die "selftests/rig/configs has no configuration $name"
+read -r _ cpu machine append <<END
+$line
+END
+[ "$machine" != - ] || machine=
+[ "$append" != - ] || append=
+
+rm -f "$dir/console.log" "$dir/port.log" "$dir/qemu.status" "$dir/qemu.log"
+mkdir -p "$dir/rig"
+cp "$dir/list" "$dir/rig/list"
+(cd "$dir" && find rig | cpio -o -H newc -R 0:0 --quiet) >"$dir/list.cpio"
+cat "$build/tests.cpio" "$@" "$dir/list.cpio" >"$dir/initrd"
+: >"$dir/port.log"
+
+# ICOUNT: one CPU, one instruction a nanosecond, every boot the same.
+# shellcheck disable=SC2086	# options
+if [ -n "${ICOUNT:-}" ]; then
+	machine=$machine,dtb-randomness=off
+	append="$append nokaslr"
+	cpus=1
+	set -- -icount shift=0,sleep=off -seed 1 \
+		-rtc base=2026-01-01T00:00:00,clock=vm
+else
+	cpus=2
+	set --
+fi
+
+# 4 GiB, of which the kernel is given 2: the rest is RAM without a linear map.
+# The time limit is kept by timeout; the parent-death signal takes it and QEMU
+# along if this script is killed outright.
+set -- qemu-system-aarch64 -nodefaults -display none -no-reboot \
+	-M "virt,virtualization=on,gic-version=3,iommu=smmuv3${machine:+,${machine#,}}" \
+	-cpu "$cpu" -smp "$cpus" -m 4G "$@" \
+	-kernel "$build/arch/arm64/boot/Image" -initrd "$dir/initrd" \
+	-append "console=ttyAMA0 mem=2G panic=-1 ${append}" \
+	-serial "file:$dir/console.log" \
+	-device virtio-serial-pci \
+	-chardev "file,id=verdict,path=$dir/port.log" \
+	-device virtserialport,chardev=verdict,name=verdict \
+	-object memory-backend-ram,id=shm,size=64M,share=on \
+	-device ivshmem-plain,memdev=shm \
+	-device bochs-display,vgamem=16M,romfile= \
+	-device pci-testdev,membar=16M
+[ "$V" != 1 ] || echo "+ $*"
+
+qemu=
+# shellcheck disable=SC2317	# called by the traps
+stop() {
+	[ -z "$qemu" ] || kill -TERM "$qemu" 2>/dev/null || :
+	[ -z "$qemu" ] || wait "$qemu" 2>/dev/null || :
+	rm -rf "$dir/initrd" "$dir/list.cpio" "$dir/rig"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM HUP
+
+setpriv --pdeathsig TERM timeout -k 5 "$limit" \
+	setpriv --pdeathsig KILL "$@" >"$dir/qemu.log" 2>&1 </dev/null 9>&- &
+qemu=$!
+# A signal reaches only some of the scripts above: see whether the first lives.
+while kill -0 "$qemu" 2>/dev/null; do
+	kill -0 "$RIG_PID" 2>/dev/null || exit 130
+	sleep 0.3
+done
+rc=0
+wait "$qemu" || rc=$?
+qemu=
+echo "$rc" >"$dir/qemu.status"

@@ -1,0 +1,125 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: build.sh unpatched|patched [commit]
+#
+# Builds a kernel with its modules, headers and KVM selftests, and the test
+# module against it: the base kernel, or the series (up to COMMIT). The
+# configuration is tinyconfig plus the fragments of arch-arm64/configs, every
+# line of which must survive. DEBUG=1 adds debug.config, in a directory of its
+# own.
+
+. "$(dirname "$0")/lib.sh"
+RIG_QUIET=1 "$RIG/base.sh"
+lock
+
+which=$1
+case $which in
+unpatched)
+	tree=$W/src
+	commit=$(git -C "$tree" rev-parse base)
+	;;
+patched)
+	tree=$W/patched
+	applied=$("$RIG/tree.sh" apply)
+	commit=${2:-$(git -C "$applied" rev-parse HEAD)}
+	[ -d "$tree" ] || {
+		add() {
+			git -C "$W/src" worktree prune
+			git -C "$W/src" worktree add -q --detach "$tree" base
+		}
+		quietly "making the build tree" "$LOGS/patched-tree.log" add
+	}
+	;;
+*)
+	die "unpatched or patched?"
+	;;
+esac
+out=$tree/$BUILD log=$LOGS/build-$which${DEBUG:+-debug}.log
+
+fragments=$TOP/arch-arm64/configs/base.config
+[ -z "${DEBUG:-}" ] || fragments="$fragments $TOP/arch-arm64/configs/debug.config"
+# What must survive; the options of the series only where all of it is applied
+required=$fragments
+if [ "$which" = patched ]; then
+	fragments="$fragments $TOP/arch-arm64/configs/series.config"
+	[ "$commit" != "$(git -C "$W/apply" rev-parse HEAD)" ] ||
+		required=$fragments
+fi
+# shellcheck disable=SC2086	# file names of ours, without blanks
+config=$(hash_of $fragments)
+modules=$(hash_of "$TOP/selftests/modules" "$TOP/Kbuild")
+cc=$(aarch64-linux-gnu-gcc --version | head -n 1)
+stamp="$commit $config $modules $cc"
+[ "$(cat "$out/.rig-stamp" 2>/dev/null)" != "$stamp" ] || exit 0
+
+ccache=
+! command -v ccache >/dev/null || ccache='ccache '
+kmake() {
+	make -C "$tree" O="$BUILD" -s -j"$JOBS" ARCH=arm64 \
+		CROSS_COMPILE=aarch64-linux-gnu- \
+		CC="${ccache}aarch64-linux-gnu-gcc" HOSTCC="${ccache}gcc" "$@"
+}
+
+git -C "$tree" checkout -q -f --detach "$commit"
+rm -f "$out/.rig-stamp" "$log"
+
+configure() {
+	kmake tinyconfig
+	# shellcheck disable=SC2086
+	(cd "$tree/$BUILD" && ../scripts/kconfig/merge_config.sh -m -O . .config $fragments)
+	kmake olddefconfig
+	# shellcheck disable=SC2086
+	awk '/^CONFIG_/ || /^# CONFIG_.* is not set/' $required |
+		while read -r line; do
+			grep -qxF "$line" "$out/.config" || case $line in
+			"# "*) # no line at all is "not set" too
+				c=${line#\# } c=${c% is not set}
+				! grep -q "^$c=" "$out/.config" || echo "$line"
+				;;
+			*)
+				echo "$line"
+				;;
+			esac
+		done >"$out/.rig-lost"
+	[ ! -s "$out/.rig-lost" ] || {
+		echo "options that the merge lost:"
+		cat "$out/.rig-lost"
+		return 1
+	}
+}
+# Done again where a commit touches a Kconfig file. A .config with the same
+# content leaves the objects alone.
+mkdir -p "$out"
+kconfig="$config $required $(git -C "$tree" log -1 --format=%H "$commit" -- '*Kconfig*')"
+[ "$(cat "$out/.rig-config" 2>/dev/null)" = "$kconfig" ] || {
+	quietly "configuring the $which kernel" "$log" configure
+	echo "$kconfig" >"$out/.rig-config"
+}
+
+quietly "building the $which kernel" "$log" kmake Image modules
+
+if [ -z "${RIG_KERNEL_ONLY:-}" ]; then
+	selftests() {
+		kmake headers
+		# -k: a test that does not build must not take the others with it;
+		# the result is then missing from the report, which fails.
+		make -C "$tree/tools/testing/selftests/kvm" -s -j"$JOBS" ARCH=arm64 \
+			CROSS_COMPILE=aarch64-linux-gnu- \
+			CC="${ccache}aarch64-linux-gnu-gcc" \
+			OUTPUT="$out/kvm" abs_objdir="$out/kvm" \
+			LINUX_HDR_PATH="$out/usr/include" \
+			KHDR_INCLUDES="-isystem $out/usr/include" \
+			USERLDFLAGS=-static LDFLAGS=-static
+	}
+	module() {
+		# modules are built from a copy: nothing generated in the checkout
+		mkdir -p "$out/rig-modules"
+		cp -R -p "$TOP/Kbuild" "$TOP/selftests" "$out/rig-modules/"
+		kmake M="$out/rig-modules" modules
+	}
+	mkdir -p "$out/kvm/tools"
+	quietly "building the $which kernel's KVM selftests" "$log" selftests
+	quietly "building the test module" "$log" module
+	echo "$stamp" >"$out/.rig-stamp"
+fi

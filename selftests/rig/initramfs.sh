@@ -1,0 +1,81 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: initramfs.sh unpatched|patched
+#
+# Makes the two archives a kernel boots with, which boot.sh strings together:
+# tests.cpio (a static user space, the rig's init, our tests and the test module)
+# and kvm.cpio (the kernel tree's own KVM selftests). Our tests are linked with
+# the patched tree's libkvm in both cases.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/apt.sh"
+lock
+
+which=$1
+case $which in
+unpatched) tree=$W/src ;;
+patched) tree=$W/patched ;;
+*) die "unpatched or patched?" ;;
+esac
+out=$tree/$BUILD
+log=$LOGS/initramfs-$which.log
+
+# The user space: Debian's busybox-static for arm64, unpacked, not installed.
+busybox=$CACHE/busybox/bin/busybox
+fetch_busybox() {
+	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
+	apt_root "$suite-arm64" arm64 "$suite"
+	apt_get "$suite-arm64" update
+	mkdir -p "$CACHE/dl" "$CACHE/busybox"
+	(cd "$CACHE/dl" && rm -f busybox-static_*_arm64.deb &&
+		apt_get "$suite-arm64" download busybox-static)
+	dpkg-deb -x "$CACHE"/dl/busybox-static_*_arm64.deb "$CACHE/busybox"
+}
+[ -x "$busybox" ] || quietly "fetching busybox for arm64" "$log" fetch_busybox
+
+# Our own tests
+if [ -f "$TOP/selftests/kvm/Makefile" ]; then
+	headers=$W/patched/$BUILD/usr/include
+	own_tests() {
+		make -s -j"$JOBS" -C "$TOP/selftests/kvm" KERNEL_TREE="$W/patched" \
+			HEADERS="$headers" OUT="$W/tests"
+	}
+	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of \
+		"$TOP/selftests/kvm" "$TOP/selftests/modules")
+	[ "$(cat "$W/tests/.rig-stamp" 2>/dev/null)" = "$key" ] || {
+		rm -rf "$W/tests"
+		quietly "building our tests" "$log" own_tests
+		echo "$key" >"$W/tests/.rig-stamp"
+	}
+fi
+
+pack() { (cd "$1" && find . | sort | cpio -o -H newc -R 0:0 --quiet --reproducible) >"$2"; }
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+key=$(cat "$out/.rig-stamp" "$W/tests/.rig-stamp" 2>/dev/null)$(hash_of "$RIG/init")
+[ "$(cat "$out/.rig-initramfs" 2>/dev/null)" != "$key" ] || exit 0
+
+mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" \
+	"$root/tests" "$root/modules" "$root/results"
+install -m 755 "$busybox" "$root/bin/busybox"
+install -m 755 "$RIG/init" "$root/init"
+find "$W/tests" -maxdepth 1 -type f -perm -100 2>/dev/null | while read -r f; do
+	aarch64-linux-gnu-strip -o "$root/tests/$(basename "$f")" "$f"
+done
+find "$out/rig-modules" -name '*.ko' -exec cp {} "$root/modules/" \;
+pack "$root" "$out/tests.cpio"
+
+# The tests of the kernel tree, named as they are there
+rm -rf "$root"
+mkdir -p "$root/kvm"
+(cd "$out/kvm" && find . -type f -perm -100 ! -name '*.o' ! -path './tools/*') |
+	while read -r f; do
+		mkdir -p "$root/kvm/$(dirname "$f")"
+		aarch64-linux-gnu-strip -o "$root/kvm/$f" "$out/kvm/$f"
+	done
+(cd "$root/kvm" && find . -type f | sed 's|^\./||' | sort) >"$out/kvm.list"
+[ -s "$out/kvm.list" ] || die "no KVM selftest was built"
+pack "$root" "$out/kvm.cpio"
+echo "$key" >"$out/.rig-initramfs"

@@ -1,0 +1,98 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes sure that the tools are there: as root on Debian missing packages are
+# installed, anywhere else the one command that would is printed. Does nothing,
+# quickly, when nothing is missing.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/apt.sh"
+
+missing=
+need() {
+	missing="$missing $1"
+}
+have() {
+	command -v "$1" >/dev/null 2>&1
+}
+
+# command package
+while read -r cmd pkg; do
+	have "$cmd" || need "$pkg"
+done <<END
+git git
+make make
+gcc gcc
+bc bc
+bison bison
+flex flex
+cpio cpio
+xz xz-utils
+rsync rsync
+perl perl
+python3 python3
+setpriv util-linux
+patch patch
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+ccache ccache
+sparse sparse
+shellcheck shellcheck
+END
+# What is in a package without a command: a file that it must have brought.
+for f in /usr/include/stdlib.h:libc6-dev \
+	/usr/include/gelf.h:libelf-dev \
+	/usr/include/openssl/ssl.h:libssl-dev \
+	/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring; do
+	[ -e "${f%:*}" ] || need "${f#*:}"
+done
+[ "$(uname -m)" = aarch64 ] || [ -e /usr/aarch64-linux-gnu/lib/libc.a ] ||
+	need libc6-dev-arm64-cross
+
+qemu_version() {
+	qemu-system-aarch64 --version 2>/dev/null |
+		sed -n 's/^QEMU emulator version \([0-9]*\)\..*/\1/p'
+}
+qemu=$(qemu_version)
+[ -n "$missing" ] || [ "${qemu:-0}" -lt 9 ] || exit 0
+
+debian=
+if [ -r /etc/os-release ]; then
+	debian=$(. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_CODENAME") || :
+fi
+[ "${qemu:-0}" -ge 9 ] || echo "QEMU 9.0 or later is needed (memory-type" \
+	"alignment faults); here is ${qemu:-none}${qemu:+.x}"
+
+[ -n "$debian" ] || die "install these (Debian's names), then run again:" \
+	"$missing qemu-system-arm (>= 9.0)"
+if [ "$(id -u)" != 0 ]; then
+	# Debian 12 has QEMU 7.2 of its own, and 10.0 in its backports
+	if [ "${qemu:-0}" -lt 9 ]; then
+		[ "$debian" = bookworm ] && missing="$missing qemu-system-arm/$debian-backports" ||
+			missing="$missing qemu-system-arm"
+	fi
+	echo "Run this as root, then run again" \
+		"(${debian}-backports must be among apt's sources where it is named):" >&2
+	echo "  apt-get install --no-install-recommends$missing" >&2
+	exit 1
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+arch=$(dpkg --print-architecture)
+apt_root tools "$arch" "$debian" "$debian-updates" "$debian-backports"
+quietly "reading Debian's package lists" "$CACHE/tools.log" apt_get tools update
+if [ -n "$missing" ]; then
+	# shellcheck disable=SC2086	# a list of package names
+	quietly "installing:$missing" "$CACHE/tools.log" \
+		apt_get tools install -y --no-install-recommends $missing
+fi
+if [ "${qemu:-0}" -lt 9 ]; then
+	suite=$debian
+	case $(apt_version tools qemu-system-arm) in
+	1:[0-8].*) suite=$debian-backports ;;
+	esac
+	quietly "installing QEMU from $suite" "$CACHE/tools.log" \
+		apt_get tools install -y --no-install-recommends -t "$suite" \
+		qemu-system-arm
+fi
+[ "$(qemu_version)" -ge 9 ] ||
+	die "QEMU 9.0 or later is needed, here is $(qemu_version).x"

@@ -1,0 +1,598 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * s2_policy - Which memory type a stage-2 mapping gets
+ *
+ * Every combination of what has a say (the flag of the memslot, the memory type
+ * of the host's page-table entry, the one of its VMA, the driver's grant
+ * VM_ALLOW_ANY_UNCACHED, a cacheable alias in the linear map) through a real
+ * memslot. The type is read from the stage-2 dump, and then the guest's accesses
+ * must behave as that type makes them.
+ */
+#include <sys/mman.h>
+
+#include "kselftest_harness.h"
+#include "memtype.h"
+
+#define SIZE		SZ_2M
+
+/* AArch64 "ret" */
+#define RET_INSN	0xd65f03c0UL
+
+#define REFUSED		"refused"
+#define WB_OR_REFUSED	"Write-Back if the CPU can, else refused"
+
+/* A refusal disturbs nothing: no leaf, and the VM lives */
+static void expect_refused(struct kvm_vm *vm, struct kvm_vcpu *vcpu, u64 gpa)
+{
+	struct mt_result r = mt_access(vcpu, MT_LDR, gpa, 0);
+	struct s2_range range;
+
+	TEST_ASSERT(r.run_errno == EFAULT && r.exit_reason == KVM_EXIT_MEMORY_FAULT,
+		    "Expected a memory fault, got: %s", mt_outcome(&r));
+	TEST_ASSERT(!s2_find(vm, gpa, &range), "Refused, but mapped as '%s'", range.type);
+}
+
+static void expect_leaf(struct kvm_vm *vm, u64 gpa, const char *type)
+{
+	struct s2_range range;
+
+	TEST_ASSERT(s2_find(vm, gpa, &range), "%#lx is not mapped", (unsigned long)gpa);
+	/* Kernels without the flag do not print it; the behaviour must do there */
+	if (*range.type || kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
+		TEST_ASSERT(!strcmp(range.type, type), "%#lx is mapped as '%s', expected '%s'",
+			    (unsigned long)gpa, range.type, type);
+	if (strcmp(type, S2_WB))
+		TEST_ASSERT(range.xn, "%#lx is '%s' and executable (%s)",
+			    (unsigned long)gpa, type, range.perms);
+}
+
+static void expect_outcome(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val,
+			   const char *want)
+{
+	struct mt_result r = mt_access(vcpu, op, gpa, val);
+
+	TEST_ASSERT(!strcmp(mt_outcome(&r), want), "%s at %#lx: %s, expected %s",
+		    mt_op_names[op], (unsigned long)gpa, mt_outcome(&r), want);
+}
+
+/* What the guest sees of a type, whatever the dump says */
+static void expect_behaviour(struct kvm_vcpu *vcpu, u64 gpa, const char *type)
+{
+	const char *unaligned = strcmp(type, S2_DEVICE) ? "ok" : "alignment fault";
+
+	expect_outcome(vcpu, MT_STR, gpa + 8, 0x1122334455667788, "ok");
+	TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, gpa + 8, 0), 0x1122334455667788);
+	expect_outcome(vcpu, MT_LDR, gpa + 1, 0, unaligned);
+	expect_outcome(vcpu, MT_STR, gpa + 17, 1, unaligned);
+	expect_outcome(vcpu, MT_LDP, gpa + 4, 0, unaligned);
+	expect_outcome(vcpu, MT_STP, gpa + 20, 1, unaligned);
+
+	/* Exclusives and atomics are only promised on Normal memory */
+	if (strcmp(type, S2_DEVICE)) {
+		expect_outcome(vcpu, MT_LDXR, gpa + 64, 41, "ok");
+		if (mt_host_has_lse()) {
+			expect_outcome(vcpu, MT_LDADD, gpa + 64, 1, "ok");
+			TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, gpa + 64, 0), 42);
+		}
+	}
+
+	expect_outcome(vcpu, MT_STR, gpa + 128, RET_INSN, "ok");
+	expect_outcome(vcpu, MT_CIVAC, gpa + 128, 0, "ok");
+	expect_outcome(vcpu, MT_EXEC, gpa + 128, 0,
+		       strcmp(type, S2_WB) ? "external abort" : "ok");
+	expect_outcome(vcpu, MT_LDR, gpa + 8, 0, "ok");
+}
+
+static void expect(struct kvm_vm *vm, struct kvm_vcpu *vcpu, u64 gpa, const char *type)
+{
+	if (!strcmp(type, WB_OR_REFUSED))
+		type = mt_has_cacheable_pfnmap(vm) ? S2_WB : REFUSED;
+	if (!strcmp(type, REFUSED)) {
+		expect_refused(vm, vcpu, gpa);
+		return;
+	}
+
+	mt_access_ok(vcpu, MT_LDR, gpa, 0);
+	expect_leaf(vm, gpa, type);
+	expect_behaviour(vcpu, gpa, type);
+	expect_leaf(vm, gpa, type);
+}
+
+/* ---- the policy's table, through /dev/memtype_test ---- */
+
+FIXTURE(table)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+};
+
+FIXTURE_VARIANT(table)
+{
+	struct memtype_test_config config;
+	u32 slot_flags;
+	const char *type;
+	u64 leaf_size;
+};
+
+FIXTURE_SETUP(table)
+{
+	MT_SKIP_TO_HARNESS();
+	mt_require_pfnmap();
+	self->vm = mt_vm_create(&self->vcpu, SIZE);
+}
+
+FIXTURE_TEARDOWN(table)
+{
+	kvm_vm_free(self->vm);
+}
+
+#define ROW(_name, _slot_flags, _pte, _vma, _flags, _type, _size)	\
+FIXTURE_VARIANT_ADD(table, _name)					\
+{									\
+	.config = {							\
+		.pte_type = MEMTYPE_TEST_##_pte,			\
+		.vma_type = MEMTYPE_TEST_##_vma,			\
+		.flags = _flags,					\
+	},								\
+	.slot_flags = _slot_flags,					\
+	.type = _type,							\
+	.leaf_size = _size,						\
+}
+
+#define F	KVM_MEM_NONCACHEABLE
+#define G	MEMTYPE_TEST_GRANT
+#define PMD	MEMTYPE_TEST_PMD
+#define POP	MEMTYPE_TEST_POPULATE
+#define MKW	MEMTYPE_TEST_MKWRITE
+#define ALIAS	MEMTYPE_TEST_ALIAS
+
+/*  name			slot	PTE	VMA	driver		stage 2 */
+ROW(wb,				0,	WB,	WB,	0,		WB_OR_REFUSED,	SZ_4K);
+ROW(wb_granted,			0,	WB,	WB,	G,		WB_OR_REFUSED,	SZ_4K);
+ROW(nc,				0,	NC,	NC,	0,		S2_DEVICE,	SZ_4K);
+ROW(nc_granted,			0,	NC,	NC,	G,		S2_NC,		SZ_4K);
+ROW(device,			0,	DEVICE,	DEVICE,	0,		S2_DEVICE,	SZ_4K);
+ROW(device_granted,		0,	DEVICE,	DEVICE,	G,		S2_NC,		SZ_4K);
+ROW(nc_in_wb,			0,	NC,	WB,	0,		S2_DEVICE,	SZ_4K);
+ROW(nc_in_wb_granted,		0,	NC,	WB,	G,		S2_NC,		SZ_4K);
+ROW(device_in_wb,		0,	DEVICE,	WB,	0,		S2_DEVICE,	SZ_4K);
+ROW(device_in_wb_granted,	0,	DEVICE,	WB,	G,		S2_NC,		SZ_4K);
+ROW(wb_in_nc,			0,	WB,	NC,	0,		S2_DEVICE,	SZ_4K);
+ROW(wb_in_nc_granted,		0,	WB,	NC,	G,		S2_NC,		SZ_4K);
+ROW(wb_in_device,		0,	WB,	DEVICE,	0,		S2_DEVICE,	SZ_4K);
+ROW(wb_in_device_granted,	0,	WB,	DEVICE,	G,		S2_NC,		SZ_4K);
+ROW(nc_pmd,			0,	NC,	NC,	PMD,		S2_DEVICE,	SZ_2M);
+ROW(nc_pmd_granted,		0,	NC,	NC,	PMD | G,	S2_NC,		SZ_2M);
+ROW(device_pmd,			0,	DEVICE,	DEVICE,	PMD,		S2_DEVICE,	SZ_2M);
+ROW(nc_remap_granted,		0,	NC,	NC,	POP | G,	S2_NC,		SZ_4K);
+ROW(nc_in_wb_remap_granted,	0,	NC,	WB,	POP | G,	S2_NC,		SZ_4K);
+ROW(nc_mkwrite_granted,		0,	NC,	NC,	MKW | G,	S2_NC,		SZ_4K);
+ROW(nc_alias,			0,	NC,	NC,	ALIAS,		S2_DEVICE,	SZ_4K);
+ROW(nc_alias_granted,		0,	NC,	NC,	ALIAS | G,	S2_NC,		SZ_4K);
+
+ROW(flag_wb,			F,	WB,	WB,	0,		REFUSED,	SZ_4K);
+ROW(flag_wb_granted,		F,	WB,	WB,	G,		REFUSED,	SZ_4K);
+ROW(flag_nc,			F,	NC,	NC,	0,		S2_NC,		SZ_4K);
+ROW(flag_nc_granted,		F,	NC,	NC,	G,		S2_NC,		SZ_4K);
+ROW(flag_device,		F,	DEVICE,	DEVICE,	0,		REFUSED,	SZ_4K);
+ROW(flag_device_granted,	F,	DEVICE,	DEVICE,	G,		S2_NC,		SZ_4K);
+ROW(flag_nc_in_wb,		F,	NC,	WB,	0,		S2_NC,		SZ_4K);
+ROW(flag_nc_in_wb_granted,	F,	NC,	WB,	G,		S2_NC,		SZ_4K);
+ROW(flag_device_in_wb,		F,	DEVICE,	WB,	0,		REFUSED,	SZ_4K);
+ROW(flag_device_in_wb_granted,	F,	DEVICE,	WB,	G,		S2_NC,		SZ_4K);
+ROW(flag_wb_in_nc,		F,	WB,	NC,	0,		REFUSED,	SZ_4K);
+ROW(flag_wb_in_nc_granted,	F,	WB,	NC,	G,		REFUSED,	SZ_4K);
+ROW(flag_wb_in_device_granted,	F,	WB,	DEVICE,	G,		REFUSED,	SZ_4K);
+ROW(flag_nc_pmd,		F,	NC,	NC,	PMD,		S2_NC,		SZ_2M);
+ROW(flag_device_pmd,		F,	DEVICE,	DEVICE,	PMD,		REFUSED,	SZ_2M);
+ROW(flag_device_pmd_granted,	F,	DEVICE,	DEVICE,	PMD | G,	S2_NC,		SZ_2M);
+ROW(flag_wb_pmd,		F,	WB,	WB,	PMD,		REFUSED,	SZ_2M);
+ROW(flag_nc_remap,		F,	NC,	NC,	POP,		S2_NC,		SZ_4K);
+ROW(flag_nc_in_wb_remap,	F,	NC,	WB,	POP,		S2_NC,		SZ_4K);
+ROW(flag_nc_mkwrite,		F,	NC,	NC,	MKW,		S2_NC,		SZ_4K);
+ROW(flag_nc_alias,		F,	NC,	NC,	ALIAS,		REFUSED,	SZ_4K);
+ROW(flag_nc_alias_granted,	F,	NC,	NC,	ALIAS | G,	REFUSED,	SZ_4K);
+ROW(flag_nc_in_wb_alias,	F,	NC,	WB,	ALIAS,		REFUSED,	SZ_4K);
+ROW(flag_device_alias_granted,	F,	DEVICE,	DEVICE,	ALIAS | G,	REFUSED,	SZ_4K);
+
+TEST_F(table, row)
+{
+	const char *type = variant->type;
+	struct memtype_test_pte pte;
+	void *hva;
+	int fd;
+
+	if (variant->slot_flags & KVM_MEM_NONCACHEABLE)
+		mt_require_noncacheable();
+
+	fd = mt_test_open(&variant->config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, variant->slot_flags, MT_GPA, SIZE, hva), 0);
+	expect(self->vm, self->vcpu, MT_GPA, type);
+
+	/* The host's entry is what this row is about, and KVM did not change it */
+	pte = mt_host_pte(fd, hva);
+	TEST_ASSERT_EQ(pte.type, variant->config.pte_type);
+	TEST_ASSERT_EQ(pte.size, variant->leaf_size);
+
+	/* Also where the host's entry was there before the guest's fault */
+	mt_host_pte(fd, hva + SIZE - SZ_4K);
+	expect(self->vm, self->vcpu, MT_GPA + SIZE - SZ_4K, type);
+	if (s2_count(self->vm, MT_GPA, SIZE, 0))
+		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, SIZE, variant->leaf_size),
+			       variant->leaf_size == SZ_2M ? 1 : 2);
+
+	munmap(hva, SIZE);
+	close(fd);
+}
+
+/* ---- memory that is not a driver's ---- */
+
+static void check_ram(void *hva, u64 leaf_size)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = mt_vm_create(&vcpu, SIZE);
+
+	TEST_ASSERT(hva && hva != MAP_FAILED, "Backing memory: %s", strerror(errno));
+	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva), EINVAL);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	if (s2_dump_exists(vm)) {
+		expect(vm, vcpu, MT_GPA, S2_WB);
+		TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, leaf_size), 1);
+	} else {
+		expect_behaviour(vcpu, MT_GPA, S2_WB);
+	}
+	kvm_vm_free(vm);
+}
+
+MT_TEST(anonymous)
+{
+	void *hva = mt_anon(SIZE);
+
+	madvise(hva, SIZE, MADV_NOHUGEPAGE);
+	check_ram(hva, SZ_4K);
+}
+
+MT_TEST(anonymous_thp)
+{
+	void *hva = mt_anon(SIZE);
+
+	madvise(hva, SIZE, MADV_HUGEPAGE);
+	memset(hva, 1, SIZE);
+	check_ram(hva, SZ_2M);
+}
+
+MT_TEST(hugetlb)
+{
+	void *hva = mt_hugetlb(SIZE);
+
+	if (!hva)
+		mt_skip("no huge pages");
+	check_ram(hva, SZ_2M);
+}
+
+MT_TEST(memfd)
+{
+	int fd = memfd_create("s2_policy", 0);
+
+	TEST_ASSERT(fd >= 0 && !ftruncate(fd, SIZE), "memfd: %s", strerror(errno));
+	check_ram(mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), SZ_4K);
+	close(fd);
+}
+
+MT_TEST(guest_memfd)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva;
+	int fd, ret;
+
+	if (!kvm_has_cap(KVM_CAP_GUEST_MEMFD))
+		mt_skip("no guest_memfd");
+	mt_require_pfnmap();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = vm_create_guest_memfd(vm, SIZE, GUEST_MEMFD_FLAG_MMAP |
+				   GUEST_MEMFD_FLAG_INIT_SHARED);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	ret = __vm_set_user_memory_region2(vm, MT_SLOT, KVM_MEM_GUEST_MEMFD, MT_GPA,
+					   SIZE, hva, fd, 0);
+	TEST_ASSERT(!ret, "guest_memfd slot: %s", strerror(errno));
+	expect(vm, vcpu, MT_GPA, S2_WB);
+	kvm_vm_free(vm);
+}
+
+/* ---- a passed-through BAR ---- */
+
+static void check_bar(u32 slot_flags)
+{
+	struct kvm_vcpu *vcpu;
+	struct mt_bar bar;
+	struct kvm_vm *vm;
+
+	mt_require_pfnmap();
+	mt_bar_open(&bar);
+	vm = mt_vm_create(&vcpu, bar.size);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, bar.size, bar.hva), 0);
+	expect(vm, vcpu, MT_GPA, S2_NC);
+	expect(vm, vcpu, MT_GPA + bar.size - SZ_4K, S2_NC);
+	/* vfio maps its BARs with PMDs, at an address that allows it */
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, bar.size, SZ_2M), bar.size == SZ_2M ? 1 : 2);
+
+	/* The device and the guest see the same memory */
+	mt_access_ok(vcpu, MT_STR, MT_GPA + 0x100, 0xfeedc0de);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(bar.hva + 0x100)), 0xfeedc0de);
+	kvm_vm_free(vm);
+	mt_bar_close(&bar);
+}
+
+MT_TEST(vfio_bar)
+{
+	check_bar(0);
+}
+
+MT_TEST(flag_vfio_bar)
+{
+	mt_require_noncacheable();
+	check_bar(KVM_MEM_NONCACHEABLE);
+}
+
+/* ---- mappings that change, mix or end ---- */
+
+static const struct memtype_test_config nc_in_wb_granted = {
+	.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_WB,
+	.flags = MEMTYPE_TEST_GRANT,
+};
+
+/*
+ * mprotect() rewrites the entries. It must keep their type, which the VMA does
+ * not know, and the slot must follow the permission.
+ */
+static void check_mprotect(const struct memtype_test_config *config, u32 slot_flags)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	struct mt_result r;
+	void *hva;
+	int fd;
+
+	mt_require_pfnmap();
+	if (slot_flags & KVM_MEM_NONCACHEABLE)
+		mt_require_noncacheable();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = mt_test_open(config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, SIZE, hva), 0);
+	mt_access_ok(vcpu, MT_STR, MT_GPA, 1);
+
+	TEST_ASSERT(!mprotect(hva, SIZE, PROT_READ), "mprotect: %s", strerror(errno));
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva).type, MEMTYPE_TEST_NC);
+	TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA, 0), 1);
+	expect_leaf(vm, MT_GPA, S2_NC);
+	r = mt_access(vcpu, MT_STR, MT_GPA, 2);
+	MT_EXPECT_ERRNO(r.run_errno, EFAULT);
+
+	TEST_ASSERT(!mprotect(hva, SIZE, PROT_READ | PROT_WRITE), "mprotect: %s",
+		    strerror(errno));
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva).type, MEMTYPE_TEST_NC);
+	expect(vm, vcpu, MT_GPA, S2_NC);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva).type, MEMTYPE_TEST_NC);
+
+	munmap(hva, SIZE);
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+MT_TEST(read_only_and_back)
+{
+	check_mprotect(&nc_in_wb_granted, 0);
+}
+
+MT_TEST(flag_read_only_and_back)
+{
+	check_mprotect(&nc_in_wb_granted, KVM_MEM_NONCACHEABLE);
+}
+
+MT_TEST(flag_read_only_and_back_pmd)
+{
+	static const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_PMD,
+	};
+
+	check_mprotect(&config, KVM_MEM_NONCACHEABLE);
+}
+
+/* A driver that learns of the first write, as for dirty tracking of its own */
+static void check_mkwrite(u32 slot_flags)
+{
+	static const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_MKWRITE | MEMTYPE_TEST_GRANT,
+	};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva;
+	int fd;
+
+	mt_require_pfnmap();
+	if (slot_flags & KVM_MEM_NONCACHEABLE)
+		mt_require_noncacheable();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = mt_test_open(&config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, SIZE, hva), 0);
+
+	/* The host's entry is there and read-only, at stage 2 there is none */
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva).writable, 0);
+	mt_access_ok(vcpu, MT_STR, MT_GPA, 1);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva).writable, 1);
+	/* The guest has read it before */
+	mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_4K, 0);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_4K).writable, 0);
+	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_4K, 1);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_4K).writable, 1);
+	/* Nobody has been there before */
+	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_8K, 1);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_8K).writable, 1);
+	expect_leaf(vm, MT_GPA, S2_NC);
+	expect_leaf(vm, MT_GPA + SZ_8K, S2_NC);
+
+	munmap(hva, SIZE);
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+MT_TEST(mkwrite)
+{
+	check_mkwrite(0);
+}
+
+MT_TEST(flag_mkwrite)
+{
+	check_mkwrite(KVM_MEM_NONCACHEABLE);
+}
+
+/* What has been copied on write is RAM, the rest is still the driver's */
+MT_TEST(private_cow)
+{
+	static const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_GRANT | MEMTYPE_TEST_POPULATE,
+	};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva;
+	int fd;
+
+	mt_require_pfnmap();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = mt_test_open(&config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
+	WRITE_ONCE(*(u64 *)hva, 1);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	expect(vm, vcpu, MT_GPA, S2_WB);
+	mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_4K, 0);
+	expect_leaf(vm, MT_GPA + SZ_4K, S2_NC);
+	/* The guest's own write copies, too */
+	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_4K, 1);
+	expect_leaf(vm, MT_GPA + SZ_4K, S2_WB);
+	munmap(hva, SIZE);
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+struct piece {
+	struct memtype_test_config config;
+	const char *type;
+};
+
+/* Each piece is 64 KiB of its own VMA; one without a type is a hole */
+static void check_pieces(const struct piece *pieces, int nr, u32 slot_flags)
+{
+	void *hva = mt_mmap(-1, SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int i, fd;
+
+	mt_require_pfnmap();
+	if (slot_flags & KVM_MEM_NONCACHEABLE)
+		mt_require_noncacheable();
+	vm = mt_vm_create(&vcpu, SIZE);
+	for (i = 0; i < nr; i++) {
+		if (!pieces[i].type) {
+			munmap(hva + i * SZ_64K, SZ_64K);
+		} else if (strcmp(pieces[i].type, S2_WB)) {
+			fd = mt_test_open(&pieces[i].config);
+			mmap(hva + i * SZ_64K, SZ_64K, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_FIXED, fd, i * SZ_64K);
+			close(fd);
+		}
+	}
+
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, nr * SZ_64K, hva), 0);
+	for (i = 0; i < nr; i++)
+		expect(vm, vcpu, MT_GPA + i * SZ_64K, pieces[i].type ?: REFUSED);
+	/* And in the other order, after a refusal */
+	for (i = nr - 1; i >= 0; i--)
+		expect(vm, vcpu, MT_GPA + i * SZ_64K + SZ_32K, pieces[i].type ?: REFUSED);
+	munmap(hva, SIZE);
+	kvm_vm_free(vm);
+}
+
+#define PIECE(_pte, _vma, _flags, _type)				\
+	{ { .pte_type = MEMTYPE_TEST_##_pte, .vma_type = MEMTYPE_TEST_##_vma, \
+	    .flags = _flags }, _type }
+
+MT_TEST(several_vmas)
+{
+	static const struct piece pieces[] = {
+		PIECE(NC, NC, G, S2_NC),
+		PIECE(WB, WB, 0, S2_WB),
+		PIECE(DEVICE, DEVICE, 0, S2_DEVICE),
+		PIECE(NC, WB, G, S2_NC),
+		PIECE(NC, NC, 0, S2_DEVICE),
+	};
+
+	check_pieces(pieces, ARRAY_SIZE(pieces), 0);
+}
+
+MT_TEST(flag_several_vmas)
+{
+	static const struct piece pieces[] = {
+		PIECE(NC, NC, G, S2_NC),
+		PIECE(DEVICE, DEVICE, 0, REFUSED),
+		PIECE(NC, WB, 0, S2_NC),
+		PIECE(DEVICE, DEVICE, G, S2_NC),
+		PIECE(NC, WB, ALIAS, REFUSED),
+		PIECE(NC, NC, 0, S2_NC),
+	};
+
+	check_pieces(pieces, ARRAY_SIZE(pieces), KVM_MEM_NONCACHEABLE);
+}
+
+/* Without the flag a hole is no error until the guest goes there */
+MT_TEST(hole)
+{
+	static const struct piece pieces[] = {
+		PIECE(NC, NC, G, S2_NC),
+		PIECE(WB, WB, 0, NULL),
+		PIECE(DEVICE, DEVICE, 0, S2_DEVICE),
+	};
+
+	check_pieces(pieces, ARRAY_SIZE(pieces), 0);
+}
+
+/* A flagged read-only slot; the guest's write goes to user space as MMIO */
+MT_TEST(flag_readonly)
+{
+	static const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+	};
+	struct kvm_vcpu *vcpu;
+	struct s2_range range;
+	struct mt_result r;
+	struct kvm_vm *vm;
+	void *hva;
+	int fd;
+
+	mt_require_noncacheable();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = mt_test_open(&config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE | KVM_MEM_READONLY,
+				    MT_GPA, SIZE, hva), 0);
+	WRITE_ONCE(*(u64 *)hva, 0x77);
+	TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA, 0), 0x77);
+	mt_access_ok(vcpu, MT_LDR, MT_GPA + 1, 0);
+	expect_leaf(vm, MT_GPA, S2_NC);
+	TEST_ASSERT(s2_find(vm, MT_GPA, &range) && !range.writable, "Writable leaf");
+	r = mt_access(vcpu, MT_STR, MT_GPA, 1);
+	TEST_ASSERT_EQ(r.exit_reason, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)hva), 0x77);
+	munmap(hva, SIZE);
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Interface of /dev/memtype_test, shared by the module and the tests.
+ *
+ * Every open file describes one way of mapping a range of physical memory that
+ * the kernel itself does not map. Configure the file, then mmap() it.
+ */
+#ifndef _MEMTYPE_TEST_H
+#define _MEMTYPE_TEST_H
+
+#include <linux/const.h>
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Memory types of a VMA or of a host page-table entry */
+#define MEMTYPE_TEST_WB		0	/* Normal Write-Back */
+#define MEMTYPE_TEST_NC		1	/* Normal Non-Cacheable */
+#define MEMTYPE_TEST_DEVICE	2	/* Device-nGnRE */
+
+/* The driver's grant: VM_ALLOW_ANY_UNCACHED */
+#define MEMTYPE_TEST_GRANT	_BITUL(0)
+/* Install PMD-sized entries where the alignment allows; vma and pte agree */
+#define MEMTYPE_TEST_PMD	_BITUL(1)
+/* remap_pfn_range() in mmap(); the only way to get a private writable mapping */
+#define MEMTYPE_TEST_POPULATE	_BITUL(2)
+/* Entries start read-only and become writable by a write fault */
+#define MEMTYPE_TEST_MKWRITE	_BITUL(3)
+/* Use the part that has struct pages and a cacheable linear mapping */
+#define MEMTYPE_TEST_ALIAS	_BITUL(4)
+
+#define MEMTYPE_TEST_FLAGS	(MEMTYPE_TEST_GRANT | MEMTYPE_TEST_PMD |	\
+				 MEMTYPE_TEST_POPULATE | MEMTYPE_TEST_MKWRITE |	\
+				 MEMTYPE_TEST_ALIAS)
+
+/* Size of the part behind MEMTYPE_TEST_ALIAS, at the end of the range */
+#define MEMTYPE_TEST_ALIAS_SIZE	(4 << 20)
+
+/**
+ * struct memtype_test_config - how the next mmap() of this file maps
+ * @offset: what file offset 0 is, in bytes from the start of the range
+ * @vma_type: MEMTYPE_TEST_* for the VMA's page protection
+ * @pte_type: MEMTYPE_TEST_* for the entries
+ * @flags: MEMTYPE_TEST_GRANT and so on
+ * @pad: must be zero
+ */
+struct memtype_test_config {
+	__u64 offset;
+	__u32 vma_type;
+	__u32 pte_type;
+	__u32 flags;
+	__u32 pad;
+};
+
+/**
+ * struct memtype_test_zap - remove the entries of a range, as a driver would
+ * @offset: file offset in bytes
+ * @size: in bytes
+ */
+struct memtype_test_zap {
+	__u64 offset;
+	__u64 size;
+};
+
+/**
+ * struct memtype_test_pte - the host entry at a user address of a PFNMAP VMA
+ * @addr: user address, in
+ * @phys: physical address, out
+ * @size: bytes that the entry maps, out
+ * @attr_index: index into MAIR_EL1 as the hardware sees it, out
+ * @type: the same as MEMTYPE_TEST_*, out
+ * @writable: out
+ * @pad: must be zero
+ */
+struct memtype_test_pte {
+	__u64 addr;
+	__u64 phys;
+	__u64 size;
+	__u32 attr_index;
+	__u32 type;
+	__u32 writable;
+	__u32 pad;
+};
+
+#define MEMTYPE_TEST_CONFIG	_IOW('M', 0x40, struct memtype_test_config)
+#define MEMTYPE_TEST_ZAP	_IOW('M', 0x41, struct memtype_test_zap)
+#define MEMTYPE_TEST_GET_PTE	_IOWR('M', 0x42, struct memtype_test_pte)
+
+#endif /* _MEMTYPE_TEST_H */

@@ -7,25 +7,22 @@
 
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Where the system takes Debian from. The origin is only known once lists have
-# been downloaded, hence the path as the second choice; other archives that use
-# a Debian release's name fail the signature check.
+# Where the system takes Debian from. --print-uris fetches nothing and needs no
+# lists and no root. Another archive at a path of that name fails the signature
+# check.
 debian_mirror() {
 	[ -z "${DEBIAN_MIRROR:-}" ] || {
-		echo "$DEBIAN_MIRROR"
+		echo "${DEBIAN_MIRROR%/}"
 		return
 	}
 	command -v apt-get >/dev/null ||
 		die "apt-get is needed to fetch Debian packages"
-	# shellcheck disable=SC2016	# apt's own format
-	m=$(apt-get indextargets \
-		--format '$(ORIGIN) $(COMPONENT) $(RELEASE) $(REPO_URI)' |
-		awk '$1 == "Debian" && $2 == "main" && $3 !~ /security/ { print $4 }
-		     $1 == "main" && $2 !~ /security/ && $3 ~ /\/debian\/$/ { print $3 }' |
+	m=$(apt-get update --print-uris |
+		sed -n "s|^'\(.*/debian\(/[0-9TZ]*\)\{0,1\}\)/dists/[^/]*/InRelease'.*|\1|p" |
 		head -n 1)
 	[ -n "$m" ] || die "no Debian archive in apt's configuration;" \
 		"name one: DEBIAN_MIRROR=http://.../debian"
-	echo "${m%/}"
+	echo "$m"
 }
 
 # apt_root NAME ARCH SUITE...: make a private root; apt_get NAME ... uses it.
@@ -35,8 +32,9 @@ apt_root() {
 	[ -f "$KEYRING" ] || die "$KEYRING is missing:" \
 		"install the package debian-archive-keyring"
 	mkdir -p "$r/lists/partial" "$r/archives/partial"
+	mirror=$(debian_mirror)
 	for suite in "$@"; do
-		echo "deb [signed-by=$KEYRING arch=$arch] $(debian_mirror) $suite main"
+		echo "deb [signed-by=$KEYRING arch=$arch] $mirror $suite main"
 	done >"$r/sources.list"
 	cat >"$r/apt.conf" <<-END
 		Dir::State::lists "$r/lists";

@@ -44,6 +44,7 @@ else
 fi
 
 # 4 GiB, of which the kernel is given 2: the rest is RAM without a linear map.
+# The devices have the addresses that tests know them by.
 # The time limit is kept by timeout; the parent-death signal takes it and QEMU
 # along if this script is killed outright.
 set -- qemu-system-aarch64 -nodefaults -display none -no-reboot \
@@ -52,13 +53,18 @@ set -- qemu-system-aarch64 -nodefaults -display none -no-reboot \
 	-kernel "$build/arch/arm64/boot/Image" -initrd "$dir/initrd" \
 	-append "console=ttyAMA0 mem=2G panic=-1 ${append}" \
 	-serial "file:$dir/console.log" \
-	-device virtio-serial-pci \
+	-device virtio-serial-pci,addr=1 \
 	-chardev "file,id=verdict,path=$dir/port.log" \
 	-device virtserialport,chardev=verdict,name=verdict \
 	-object memory-backend-ram,id=shm,size=64M,share=on \
-	-device ivshmem-plain,memdev=shm \
-	-device bochs-display,vgamem=16M,romfile= \
-	-device pci-testdev,membar=16M
+	-device ivshmem-plain,memdev=shm,addr=2 \
+	-device bochs-display,vgamem=16M,romfile=,addr=3 \
+	-device pci-testdev,membar=16M,addr=4 \
+	-device edu,addr=5 \
+	-device nvme,serial=rig,cmb_size_mb=16,addr=6 \
+	-device igb,romfile=,addr=7 \
+	-object memory-backend-ram,id=large,size=4G,share=on \
+	-device ivshmem-plain,memdev=large,addr=8
 [ "$V" != 1 ] || echo "+ $*"
 
 qemu=

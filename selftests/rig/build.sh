@@ -113,7 +113,10 @@ if [ -z "${RIG_KERNEL_ONLY:-}" ]; then
 			USERLDFLAGS=-static LDFLAGS=-static
 	}
 	module() {
-		# modules are built from a copy: nothing generated in the checkout
+		# modules are built from a copy: nothing generated in the checkout.
+		# A new one, for kbuild does not see there that the kernel's
+		# configuration has changed.
+		rm -rf "$out/rig-modules"
 		mkdir -p "$out/rig-modules"
 		cp -R -p "$TOP/Kbuild" "$TOP/selftests" "$out/rig-modules/"
 		kmake M="$out/rig-modules" modules

@@ -67,3 +67,19 @@ apt_version() {
 	APT_CONFIG=$CACHE/apt/$1/apt.conf apt-cache policy "$2" |
 		awk '$1 == "Candidate:" && $2 != "(none)" { print $2 }'
 }
+
+# unpack_arm64 DIRECTORY PACKAGE...: the files of arm64 packages of this system's
+# suite, not installed
+unpack_arm64() {
+	d=$1
+	shift
+	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
+	apt_root "$suite-arm64" arm64 "$suite"
+	apt_get "$suite-arm64" update
+	mkdir -p "$CACHE/dl" "$d"
+	for p in "$@"; do
+		(cd "$CACHE/dl" && rm -f "${p}"_*_arm64.deb &&
+			apt_get "$suite-arm64" download "$p")
+		dpkg-deb -x "$CACHE/dl/${p}"_*_arm64.deb "$d"
+	done
+}

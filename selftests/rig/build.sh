@@ -10,6 +10,7 @@
 # own.
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/apt.sh"
 RIG_QUIET=1 "$RIG/base.sh"
 lock
 
@@ -100,6 +101,10 @@ kconfig="$config $required $(git -C "$tree" log -1 --format=%H "$commit" -- '*Kc
 quietly "building the $which kernel" "$log" kmake Image modules
 
 if [ -z "${RIG_KERNEL_ONLY:-}" ]; then
+	# libvfio, which the series links KVM's tests with, is linked with libuuid
+	[ -f "$LIBUUID/usr/include/uuid/uuid.h" ] ||
+		quietly "fetching libuuid for arm64" "$log" \
+			unpack_arm64 "$LIBUUID" uuid-dev
 	selftests() {
 		kmake headers
 		# -k: a test that does not build must not take the others with it;
@@ -110,7 +115,8 @@ if [ -z "${RIG_KERNEL_ONLY:-}" ]; then
 			OUTPUT="$out/kvm" abs_objdir="$out/kvm" \
 			LINUX_HDR_PATH="$out/usr/include" \
 			KHDR_INCLUDES="-isystem $out/usr/include" \
-			USERLDFLAGS=-static LDFLAGS=-static
+			EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
+			USERLDFLAGS=-static LDFLAGS="-static $LIBUUID_LDFLAGS"
 	}
 	module() {
 		# modules are built from a copy: nothing generated in the checkout.

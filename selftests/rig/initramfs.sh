@@ -23,23 +23,17 @@ log=$LOGS/initramfs-$which.log
 
 # The user space: Debian's busybox-static for arm64, unpacked, not installed.
 busybox=$CACHE/busybox/bin/busybox
-fetch_busybox() {
-	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
-	apt_root "$suite-arm64" arm64 "$suite"
-	apt_get "$suite-arm64" update
-	mkdir -p "$CACHE/dl" "$CACHE/busybox"
-	(cd "$CACHE/dl" && rm -f busybox-static_*_arm64.deb &&
-		apt_get "$suite-arm64" download busybox-static)
-	dpkg-deb -x "$CACHE"/dl/busybox-static_*_arm64.deb "$CACHE/busybox"
-}
-[ -x "$busybox" ] || quietly "fetching busybox for arm64" "$log" fetch_busybox
+[ -x "$busybox" ] || quietly "fetching busybox for arm64" "$log" \
+	unpack_arm64 "$CACHE/busybox" busybox-static
 
 # Our own tests
 if [ -f "$TOP/selftests/kvm/Makefile" ]; then
 	headers=$W/patched/$BUILD/usr/include
 	own_tests() {
 		make -s -j"$JOBS" -C "$TOP/selftests/kvm" KERNEL_TREE="$W/patched" \
-			HEADERS="$headers" OUT="$W/tests"
+			HEADERS="$headers" OUT="$W/tests" \
+			EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
+			USERLDFLAGS="$LIBUUID_LDFLAGS"
 	}
 	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of \
 		"$TOP/selftests/kvm" "$TOP/selftests/modules")

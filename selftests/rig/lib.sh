@@ -14,6 +14,9 @@ PATCHES=$TOP/patches/$BASE
 V=${V:-0}
 JOBS=$(nproc)
 BUILD=build${DEBUG:+-debug}
+LIBUUID=$CACHE/libuuid
+LIBUUID_CFLAGS="-idirafter $LIBUUID/usr/include"
+LIBUUID_LDFLAGS=-L$LIBUUID/usr/lib/aarch64-linux-gnu
 
 # A user's git configuration must change neither patches nor commit hashes.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null

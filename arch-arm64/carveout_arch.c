@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the carve-out module has to do in the architecture's own terms: ask the
+ * MMU whether the linear map has a page, and clean a range to the point of
+ * coherency.
+ */
+#include <linux/bitfield.h>
+#include <linux/irqflags.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+
+#include <asm/barrier.h>
+#include <asm/cpufeature.h>
+#include <asm/memory.h>
+#include <asm/sysreg.h>
+
+#include "carveout_arch.h"
+
+/*
+ * PAR_EL1.FST: a translation fault, and the two bits that are its level; that of
+ * level -1, which only FEAT_LPA2 has, is apart (Arm ARM, PAR_EL1)
+ */
+#define FST_TRANSLATION		0x04
+#define FST_LEVEL		GENMASK(1, 0)
+#define FST_TRANSLATION_LM1	0x2b
+
+/**
+ * carveout_arch_linear_alias() - Ask the MMU for the linear map's alias of a page
+ * @phys: physical address of the page
+ *
+ * Translates the linear map's address of the page with AT S1E1R, as a privileged
+ * read would (Arm ARM, "Address translation instructions"; with VHE and TGE it
+ * is the EL2&0 regime that is asked, which is the kernel's). Nothing is accessed.
+ *
+ * It complements pfn_is_map_memory() and does not replace it: the kernel unmaps
+ * pages of real RAM for debug_pagealloc, kfence and secretmem, and maps them
+ * again.
+ *
+ * Context: Any. Disables interrupts for a few instructions, PAR_EL1 is one
+ * register for all who translate.
+ *
+ * Return: CARVEOUT_ALIAS_NONE only for a translation fault of stage 1, or for an
+ * address that the linear map cannot have.
+ */
+enum carveout_alias carveout_arch_linear_alias(phys_addr_t phys)
+{
+	unsigned long va, flags, fst;
+	u64 par;
+
+	/*
+	 * __phys_to_virt() only ORs: look first whether it has an answer. The
+	 * difference has to wrap: a kernel for 52 bits of virtual address on a CPU
+	 * that has 48 has a PHYS_OFFSET below zero.
+	 */
+	if (phys - PHYS_OFFSET >= PAGE_END - PAGE_OFFSET)
+		return CARVEOUT_ALIAS_NONE;
+
+	va = __phys_to_virt(phys);
+
+	local_irq_save(flags);
+	asm volatile("at s1e1r, %0" : : "r" (va) : "memory");
+	isb();
+	par = read_sysreg_par();
+	local_irq_restore(flags);
+
+	if (!(par & SYS_PAR_EL1_F))
+		return CARVEOUT_ALIAS_MAPPED;
+
+	fst = FIELD_GET(SYS_PAR_EL1_FST, par);
+	if (!(par & SYS_PAR_EL1_S) &&
+	    ((fst & ~FST_LEVEL) == FST_TRANSLATION || fst == FST_TRANSLATION_LM1))
+		return CARVEOUT_ALIAS_NONE;
+
+	return CARVEOUT_ALIAS_UNKNOWN;
+}
+
+/**
+ * carveout_arch_clean_inval_poc() - Clean and invalidate to the point of coherency
+ * @va: start of a mapping of the memory, of any memory type
+ * @size: length in bytes
+ *
+ * By the address of a Normal-NC mapping the instruction affects the caches of all
+ * PEs in the Outer Shareable domain (Arm ARM, "Effects of instructions that
+ * operate by VA to the PoC"), so that no line is left anywhere that could be
+ * written back later over what the memory holds by then.
+ *
+ * Context: Process context, may sleep.
+ */
+void carveout_arch_clean_inval_poc(const void *va, size_t size)
+{
+	u64 ctr = read_sanitised_ftr_reg(SYS_CTR_EL0);
+	unsigned long line = 4UL << FIELD_GET(CTR_EL0_DminLine_MASK, ctr);
+	unsigned long addr = ALIGN_DOWN((unsigned long)va, line);
+	unsigned long end = (unsigned long)va + size;
+
+	for (; addr < end; addr += line) {
+		asm volatile("dc civac, %0" : : "r" (addr) : "memory");
+		if (!(addr & (SZ_2M - 1)))
+			cond_resched();
+	}
+	dsb(sy);
+}

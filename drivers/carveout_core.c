@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Hands out memory that firmware or the command line has kept out of the linear
+ * map: uncached, without a cacheable alias, to back the BARs of virtual machines.
+ *
+ * Here is where pools come from, and the proof that nothing else maps them.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ctype.h>
+#include <linux/efi.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/of.h>
+#include <linux/of_address.h>
+#include <linux/of_reserved_mem.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "carveout.h"
+#include "carveout_arch.h"
+#include "compat.h"
+
+/* One message is all that a refused pool gets */
+#define CARVEOUT_WHY_LEN	160
+
+static char *pools;
+module_param(pools, charp, 0444);
+MODULE_PARM_DESC(pools, "NAME:SIZE@BASE[,...]: pools in RAM that the kernel was told to leave alone");
+
+/* Names that are taken. Pools of @pools are in the list, those of devices too. */
+static LIST_HEAD(carveout_names);
+static DEFINE_MUTEX(carveout_names_lock);
+
+/* A pool of this module's own: of its device, or of the parameter */
+struct carveout_claim {
+	struct list_head node;		/* in carveout_names */
+	struct carveout_pool *pool;	/* a reference */
+	struct list_head param;		/* those of @pools, until they have a node */
+	bool has_node;
+	char name[CARVEOUT_NAME_LEN];
+};
+
+/**
+ * carveout_prove() - Prove that nothing else maps a range
+ * @base: physical address, page aligned
+ * @size: length in bytes, page aligned
+ * @why: buffer for the reason if something may
+ * @len: its length
+ *
+ * Page by page: memblock must not have it as memory that the kernel maps, the
+ * resource tree not as System RAM, and the linear map's address must not
+ * translate. Each of them sees what the others do not: memblock knows nothing of
+ * ZONE_DEVICE, the resource tree nothing of what mem= cut off, and a translation
+ * nothing of pages that are unmapped for a time.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, or -EBUSY with the page and the reason in @why.
+ */
+int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len)
+{
+	bool system_ram = region_intersects(base, size, IORESOURCE_SYSTEM_RAM,
+					    IORES_DESC_NONE) != REGION_DISJOINT;
+	const char *reason = NULL;
+	phys_addr_t page;
+
+	for (page = base; page - base < size; page += PAGE_SIZE) {
+		if (pfn_is_map_memory(PHYS_PFN(page)))
+			reason = "is memory that the kernel maps";
+		else if (system_ram &&
+			 region_intersects(page, PAGE_SIZE, IORESOURCE_SYSTEM_RAM,
+					   IORES_DESC_NONE) != REGION_DISJOINT)
+			reason = "is System RAM in /proc/iomem";
+		else
+			switch (carveout_arch_linear_alias(page)) {
+			case CARVEOUT_ALIAS_NONE:
+				break;
+			case CARVEOUT_ALIAS_MAPPED:
+				reason = "is mapped in the linear map";
+				break;
+			case CARVEOUT_ALIAS_UNKNOWN:
+				reason = "may be mapped: its translation fails strangely";
+				break;
+			}
+
+		if (reason) {
+			snprintf(why, len, "page %pa %s", &page, reason);
+			return -EBUSY;
+		}
+
+		if (!(page & (PMD_SIZE - 1)))
+			cond_resched();
+	}
+
+	return 0;
+}
+
+/**
+ * carveout_pool_free() - Undo carveout_pool_new()
+ * @pool: the pool, without buffers
+ *
+ * Context: Process context, may sleep.
+ */
+void carveout_pool_free(struct carveout_pool *pool)
+{
+	if (pool->gen)
+		gen_pool_destroy(pool->gen);
+	if (pool->va)
+		memunmap(pool->va);
+	if (pool->res)
+		release_mem_region(pool->base, pool->size);
+	kfree(pool);
+}
+
+/* It becomes a file's name */
+static bool carveout_name_ok(const char *name)
+{
+	const char *c;
+
+	for (c = name; *c; c++)
+		if (!isalnum(*c) && !strchr("._-", *c))
+			return false;
+
+	return c != name && c - name < CARVEOUT_NAME_LEN && *name != '.';
+}
+
+/*
+ * Take a range over: claim it, prove that it has no other mapping, and leave
+ * nothing of it in any cache, and nothing but zeros in it. Then the pool has one
+ * reference; else why says why not.
+ */
+static struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 size,
+					       char *why, size_t len)
+{
+	struct carveout_pool *pool;
+	int ret = -EINVAL;
+
+	if (!carveout_name_ok(name)) {
+		snprintf(why, len, "a name has up to %d letters, digits, '.', '_' and '-'",
+			 CARVEOUT_NAME_LEN - 1);
+		return ERR_PTR(ret);
+	}
+	/* genalloc has no address 0 */
+	if (!base || !size || !PAGE_ALIGNED(base) || !PAGE_ALIGNED(size)) {
+		snprintf(why, len, "base %pa and size 0x%llx must be multiples of 0x%lx, not 0",
+			 &base, size, PAGE_SIZE);
+		return ERR_PTR(ret);
+	}
+	if (size - 1 > PHYS_MASK || base > PHYS_MASK - (size - 1)) {
+		snprintf(why, len, "base %pa and size 0x%llx reach beyond physical memory",
+			 &base, size);
+		return ERR_PTR(ret);
+	}
+
+	pool = kzalloc_obj(*pool);
+	if (!pool)
+		goto no_memory;
+
+	kref_init(&pool->ref);
+	init_rwsem(&pool->lock);
+	INIT_LIST_HEAD(&pool->buffers);
+	strscpy(pool->name, name, sizeof(pool->name));
+	pool->base = base;
+	pool->size = size;
+
+	/*
+	 * Exclusive: not for /dev/mem either. Claimed before the proof, so that
+	 * nobody takes it between, but a page that is mapped is the better reason
+	 * to refuse.
+	 */
+	pool->res = __request_region(&iomem_resource, base, size, "carveout",
+				     IORESOURCE_EXCLUSIVE);
+	ret = carveout_prove(base, size, why, len);
+	if (ret)
+		goto err;
+	if (!pool->res) {
+		snprintf(why, len, "%pa to 0x%llx is in use, see /proc/iomem", &base,
+			 base + size - 1);
+		ret = -EBUSY;
+		goto err;
+	}
+
+	pool->va = memremap(base, size, MEMREMAP_WC);
+	pool->gen = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
+	if (!pool->va || !pool->gen || gen_pool_add(pool->gen, base, size, NUMA_NO_NODE))
+		goto no_memory;
+
+	/*
+	 * Lines that firmware or an earlier kernel has left dirty would be written
+	 * back later, over what a guest has written by then.
+	 */
+	carveout_arch_clean_inval_poc(pool->va, size);
+	carveout_scrub(pool, base, size);
+
+	return pool;
+
+no_memory:
+	snprintf(why, len, "no memory");
+	ret = -ENOMEM;
+err:
+	if (pool)
+		carveout_pool_free(pool);
+	return ERR_PTR(ret);
+}
+
+/* Make a pool without a node: the claim, or an error and why */
+static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base, u64 size,
+					     char *why, size_t len)
+{
+	struct carveout_claim *claim, *other;
+	struct carveout_pool *pool;
+
+	guard(mutex)(&carveout_names_lock);
+
+	/* The name is free only when the node has gone */
+	list_for_each_entry(other, &carveout_names, node) {
+		if (!strcmp(other->name, name)) {
+			snprintf(why, len, "there is a pool of that name");
+			return ERR_PTR(-EEXIST);
+		}
+	}
+
+	claim = kzalloc_obj(*claim);
+	if (!claim) {
+		snprintf(why, len, "no memory");
+		return ERR_PTR(-ENOMEM);
+	}
+
+	pool = carveout_pool_new(name, base, size, why, len);
+	if (IS_ERR(pool)) {
+		kfree(claim);
+		return ERR_CAST(pool);
+	}
+
+	strscpy(claim->name, name, sizeof(claim->name));
+	claim->pool = pool;
+	INIT_LIST_HEAD(&claim->param);
+	list_add_tail(&claim->node, &carveout_names);
+
+	return claim;
+}
+
+static void carveout_unclaim(struct carveout_claim *claim)
+{
+	guard(mutex)(&carveout_names_lock);
+
+	if (claim->has_node)
+		carveout_pool_unregister(claim->pool);
+	else
+		carveout_pool_put(claim->pool);
+	list_del(&claim->node);
+	kfree(claim);
+}
+
+/* Give the pool its node: from here on it is in use. On error the claim is gone. */
+static int carveout_publish(struct carveout_claim *claim, struct device *parent,
+			    char *why, size_t len)
+{
+	struct carveout_pool *pool = claim->pool;
+	int ret = carveout_pool_register(pool, parent);
+
+	if (ret) {
+		snprintf(why, len, "no device node: error %d", ret);
+		carveout_unclaim(claim);
+		return ret;
+	}
+
+	claim->has_node = true;
+	pr_info("%s: 0x%zx bytes at %pa, no other mapping of them found\n",
+		pool->node_name, pool->size, &pool->base);
+
+	return 0;
+}
+
+/*
+ * The range of the device's memory-region, which has to be a static reservation
+ * without a mapping that opts in: what else carries no-map is somebody's, and its
+ * owner has not been asked.
+ */
+static int carveout_dt_range(struct device *dev, struct reserved_mem *range,
+			     const char **name, char *why, size_t len)
+{
+	struct device_node *np __free(device_node) =
+		of_parse_phandle(dev->of_node, "memory-region", 0);
+	struct reserved_mem *rmem;
+	struct resource res;
+
+	if (!np) {
+		snprintf(why, len, "no memory-region");
+		return -EINVAL;
+	}
+	if (!of_device_is_compatible(np, "linux,carveout-heap-pool")) {
+		snprintf(why, len, "%pOFn is not compatible with linux,carveout-heap-pool", np);
+		return -EINVAL;
+	}
+	if (!of_property_read_bool(np, "no-map")) {
+		snprintf(why, len, "%pOFn is not no-map", np);
+		return -EINVAL;
+	}
+	if (of_address_to_resource(np, 0, &res)) {
+		snprintf(why, len, "%pOFn has no reg with an address and a size", np);
+		return -EINVAL;
+	}
+	/*
+	 * By name, and only what was reserved at boot: an overlay, or a node of the
+	 * same name elsewhere, is not.
+	 */
+	rmem = of_reserved_mem_lookup(np);
+	if (!rmem || rmem->base != res.start || rmem->size != resource_size(&res)) {
+		snprintf(why, len, "%pOFn was not reserved as it says, %pr, at boot", np, &res);
+		return -EINVAL;
+	}
+
+	*range = *rmem;
+	if (of_property_read_string(dev->of_node, "label", name))
+		*name = kbasename(rmem->name);
+
+	return 0;
+}
+
+static int carveout_probe(struct platform_device *pdev)
+{
+	char why[CARVEOUT_WHY_LEN], name[CARVEOUT_NAME_LEN];
+	struct device *dev = &pdev->dev;
+	struct carveout_claim *claim;
+	struct reserved_mem range;
+	const char *label;
+
+	if (carveout_dt_range(dev, &range, &label, why, sizeof(why)))
+		goto refused;
+
+	/* Without the unit address of a node's name */
+	if (strscpy(name, label, sizeof(name)) < 0)
+		name[0] = '\0';
+	name[strcspn(name, "@")] = '\0';
+
+	claim = carveout_claim(name, range.base, range.size, why, sizeof(why));
+	if (IS_ERR(claim))
+		goto refused;
+	if (carveout_publish(claim, dev, why, sizeof(why)))
+		goto refused;
+
+	platform_set_drvdata(pdev, claim);
+	return 0;
+
+refused:
+	dev_err(dev, "no pool: %s\n", why);
+	/* The only error that the driver core has nothing to add to */
+	return -ENODEV;
+}
+
+static void carveout_remove(struct platform_device *pdev)
+{
+	carveout_unclaim(platform_get_drvdata(pdev));
+}
+
+static const struct of_device_id carveout_of_match[] = {
+	{ .compatible = "linux,carveout-heap" },
+	{}
+};
+MODULE_DEVICE_TABLE(of, carveout_of_match);
+
+static struct platform_driver carveout_driver = {
+	.probe	= carveout_probe,
+	.remove	= carveout_remove,
+	.driver	= {
+		.name		= "carveout-heap",
+		.of_match_table	= carveout_of_match,
+	},
+};
+
+/* The part of [base, end] from base on that is ordinary RAM for the firmware */
+static bool __init carveout_firmware_ram(phys_addr_t base, phys_addr_t end, phys_addr_t *ram_end)
+{
+	struct device_node *np = NULL;
+	struct resource res;
+	int i;
+
+#ifdef CONFIG_EFI
+	if (efi_enabled(EFI_MEMMAP)) {
+		efi_memory_desc_t *md;
+
+		for_each_efi_memory_desc(md) {
+			phys_addr_t last = md->phys_addr + (md->num_pages << EFI_PAGE_SHIFT) - 1;
+
+			if (base < md->phys_addr || base > last)
+				continue;
+			*ram_end = last;
+			switch (md->type) {
+			case EFI_LOADER_CODE:
+			case EFI_LOADER_DATA:
+			case EFI_BOOT_SERVICES_CODE:
+			case EFI_BOOT_SERVICES_DATA:
+			case EFI_CONVENTIONAL_MEMORY:
+				return md->attribute & EFI_MEMORY_WB;
+			default:
+				return false;
+			}
+		}
+		return false;
+	}
+#endif
+
+	for_each_node_by_type(np, "memory") {
+		for (i = 0; !of_address_to_resource(np, i, &res); i++) {
+			if (base >= res.start && base <= res.end) {
+				*ram_end = res.end;
+				of_node_put(np);
+				return true;
+			}
+		}
+	}
+
+	return false;
+}
+
+/*
+ * The device tree's reserved memory belongs to those who reserved it, secure
+ * firmware among them; what is for pools has a device that says so.
+ */
+static int __init carveout_param_not_reserved(phys_addr_t base, phys_addr_t end,
+					      char *why, size_t len)
+{
+	struct device_node *parent __free(device_node) =
+		of_find_node_by_path("/reserved-memory");
+	struct reserved_mem *rmem;
+	struct resource res;
+	int i;
+
+	if (!parent)
+		return 0;
+
+	for_each_available_child_of_node_scoped(parent, np) {
+		bool taken = false;
+
+		for (i = 0; !taken && !of_address_to_resource(np, i, &res); i++)
+			taken = base <= res.end && end >= res.start;
+
+		/* One without an address of its own has been given one */
+		rmem = taken ? NULL : of_reserved_mem_lookup(np);
+		if (rmem && rmem->size) {
+			res = DEFINE_RES_MEM(rmem->base, rmem->size);
+			taken = base <= res.end && end >= res.start;
+		}
+
+		if (taken) {
+			snprintf(why, len, "it overlaps the reserved memory %pOFn, %pr",
+				 np, &res);
+			return -EBUSY;
+		}
+	}
+
+	return 0;
+}
+
+/*
+ * What somebody types can be anything: a device's registers, the firmware's own
+ * memory. Only what firmware calls RAM can have been left out by mem=.
+ */
+static int __init carveout_param_check(phys_addr_t base, u64 size, char *why, size_t len)
+{
+	phys_addr_t start = base, end = base + size - 1, ram_end;
+	int ret;
+
+	ret = carveout_param_not_reserved(base, end, why, len);
+	if (ret)
+		return ret;
+
+	for (; start <= end; start = ram_end + 1) {
+		if (!carveout_firmware_ram(start, end, &ram_end)) {
+			snprintf(why, len, "%pa is not RAM for the firmware", &start);
+			return -EINVAL;
+		}
+		if (ram_end >= end)
+			break;
+	}
+
+	/*
+	 * What mem= has cut off is not in the resource tree. What is there is known
+	 * to the kernel as something else, and is not always marked as busy; a page
+	 * that is mapped is the better reason.
+	 */
+	if (region_intersects(base, size, IORESOURCE_MEM, IORES_DESC_NONE) == REGION_DISJOINT)
+		return 0;
+	ret = carveout_prove(base, size, why, len);
+	if (!ret) {
+		snprintf(why, len, "%pa to %pa is something else in /proc/iomem", &base, &end);
+		ret = -EBUSY;
+	}
+	return ret;
+}
+
+/* One NAME:SIZE@BASE, which is taken apart */
+static int __init carveout_param_pool(char *spec, struct list_head *params)
+{
+	char why[CARVEOUT_WHY_LEN] = "it has to be NAME:SIZE@BASE";
+	char *name = spec, *number, *end;
+	struct carveout_claim *claim;
+	u64 size, base;
+	int ret = -EINVAL;
+
+	number = strchr(spec, ':');
+	if (!number)
+		goto refused;
+	*number++ = '\0';
+
+	size = memparse(number, &end);
+	if (end == number || *end != '@')
+		goto refused;
+	number = end + 1;
+	base = memparse(number, &end);
+	if (end == number || *end)
+		goto refused;
+
+	/* What is not even a range is for carveout_pool_new() to say */
+	if (size && base <= PHYS_MASK && size - 1 <= PHYS_MASK - base) {
+		ret = carveout_param_check(base, size, why, sizeof(why));
+		if (ret)
+			goto refused;
+	}
+
+	claim = carveout_claim(name, base, size, why, sizeof(why));
+	if (!IS_ERR(claim)) {
+		list_add_tail(&claim->param, params);
+		return 0;
+	}
+	ret = PTR_ERR(claim);
+
+refused:
+	pr_err("no pool \"%s\" of pools=: %s\n", name, why);
+	return ret;
+}
+
+/* Those without a device */
+static void carveout_param_exit(void)
+{
+	struct carveout_claim *claim, *next;
+
+	list_for_each_entry_safe(claim, next, &carveout_names, node)
+		carveout_unclaim(claim);
+}
+
+static int __init carveout_param_init(struct list_head *params)
+{
+	char *copy __free(kfree) = NULL, *rest, *spec;
+	int ret;
+
+	if (!pools || !*pools)
+		return 0;
+
+	copy = kstrdup(pools, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+
+	rest = copy;
+	while ((spec = strsep(&rest, ","))) {
+		ret = carveout_param_pool(spec, params);
+		if (ret) {
+			carveout_param_exit();
+			return ret;
+		}
+	}
+
+	return 0;
+}
+
+/* A probe that does not see the linear map proves nothing: try it on a page */
+static int __init carveout_try_probe(void)
+{
+	unsigned long page = __get_free_page(GFP_KERNEL);
+	enum carveout_alias alias;
+
+	if (!page)
+		return -ENOMEM;
+	alias = carveout_arch_linear_alias(__pa(page));
+	free_page(page);
+	if (alias == CARVEOUT_ALIAS_MAPPED)
+		return 0;
+
+	pr_err("the translation probe does not see a page of the linear map\n");
+	return -ENODEV;
+}
+
+/*
+ * Pools first, nodes last: a node can be opened as soon as it is there, and
+ * nothing keeps a module whose init fails. So it does not fail after the first.
+ */
+static int __init carveout_init(void)
+{
+	struct carveout_claim *claim, *next;
+	char why[CARVEOUT_WHY_LEN];
+	LIST_HEAD(params);
+	int ret;
+
+	ret = carveout_try_probe();
+	if (ret)
+		return ret;
+
+	ret = carveout_param_init(&params);
+	if (ret)
+		return ret;
+
+	ret = platform_driver_register(&carveout_driver);
+	if (ret) {
+		carveout_param_exit();
+		return ret;
+	}
+
+	list_for_each_entry_safe(claim, next, &params, param) {
+		list_del_init(&claim->param);
+		if (carveout_publish(claim, NULL, why, sizeof(why)))
+			pr_err("%s\n", why);
+	}
+
+	return 0;
+}
+module_init(carveout_init);
+
+static void __exit carveout_exit(void)
+{
+	/* Devices first: what is left then is the parameter's */
+	platform_driver_unregister(&carveout_driver);
+	carveout_param_exit();
+}
+module_exit(carveout_exit);
+
+MODULE_DESCRIPTION("Uncached memory without a cacheable alias, in the dma-heap ABI");
+MODULE_LICENSE("GPL");
+carveout_import_ns("DMA_BUF");

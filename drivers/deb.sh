@@ -1,0 +1,51 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: deb.sh <directory>
+#
+# Builds the Debian package of the module's source (DKMS) from this tree and
+# leaves it in <directory>. The version is that of the last commit; the maintainer
+# is who is configured in git.
+
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+out=$1
+for tool in dh dh_dkms; do
+	command -v "$tool" >/dev/null || {
+		echo "deb.sh: $tool is missing: apt-get install debhelper dh-dkms" >&2
+		exit 1
+	}
+done
+
+version=0.$(git -C "$top" log -1 --format=%cd --date=format:%Y%m%d.%H%M%S)
+maintainer="$(git -C "$top" config user.name) <$(git -C "$top" config user.email)>"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
+
+src=$tmp/carveout-heap-$version
+mkdir -p "$src/Documentation" "$src/arch-arm64" "$out"
+# What git knows of: nothing that a build has left
+git -C "$top" ls-files drivers arch-arm64 Documentation/carveout-heap.rst |
+	(cd "$top" && cpio -pdm --quiet "$src")
+mv "$src/drivers/debian" "$src/debian"
+mv "$src/drivers/dkms.conf" "$src/debian/carveout-heap-dkms.dkms"
+mv "$src/drivers/99-carveout-heap.rules" "$src/debian/carveout-heap-dkms.carveout-heap.udev"
+rm "$src/drivers/deb.sh"
+sed -i "s|@MAINTAINER@|$maintainer|; s|@VERSION@|$version|" "$src"/debian/*
+cat >"$src/debian/changelog" <<END
+carveout-heap ($version) unstable; urgency=medium
+
+  * Built from commit $(git -C "$top" rev-parse --short HEAD).
+
+ -- $maintainer  $(git -C "$top" log -1 --format=%cD)
+END
+chmod 755 "$src/debian/rules"
+
+(cd "$src" && dpkg-buildpackage -us -uc -b -d) >"$tmp/log" 2>&1 || {
+	cat "$tmp/log" >&2
+	exit 1
+}
+cp "$tmp"/*.deb "$out/"
+echo "$out/carveout-heap-dkms_${version}_all.deb"

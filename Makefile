@@ -6,6 +6,7 @@
 BASE ?= v7.3
 V ?= 0
 RIG := selftests/rig
+KDIR ?= /lib/modules/$(shell uname -r)/build
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm-arm64-memtype
 
 export BASE V KERNEL UPDATE TREE DEBUG DEBIAN_MIRROR
@@ -14,6 +15,7 @@ MAKEFLAGS += --no-print-directory
 
 help:
 	@echo 'make run      build the patched kernel, boot it, show what the flag does'
+	@echo 'make demo     the same for guests of an unmodified QEMU, and a picture from one'
 	@echo 'make check    everything that can be tested; last line: passed, failed, skipped'
 	@echo 'make bench    exact cost of a stage-2 fault, unpatched and patched'
 	@echo 'make gates    the part of check that boots nothing'
@@ -21,16 +23,19 @@ help:
 	@echo 'make tree     git tree of the base kernel with the series as commits'
 	@echo 'make export   write that tree (or TREE=/path) back to patches/$$BASE'
 	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
+	@echo 'make deb      a Debian package of it that builds itself by DKMS'
 	@echo 'make clean    remove builds and logs; downloads and trees stay'
 	@echo
 	@echo 'BASE=$(BASE)     base kernel, a line of patches/bases'
 	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'
 	@echo 'UPDATE=1      look for a newer point release of the base'
+	@echo 'KDIR=$(KDIR)'
 	@echo 'V=1           show commands and their output'
 	@echo
 	@echo 'Everything that is made is in $(CACHE)'
 
-run check bench tree export:
+run demo check bench tree export:
 	@$(RIG)/$@.sh
 
 gates:
@@ -42,8 +47,14 @@ bisect:
 debug:
 	@DEBUG=1 $(RIG)/check.sh
 
-clean:
-	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/tests \
-		$(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
+module:
+	@$(MAKE) -C $(KDIR) M=$(CURDIR)/drivers modules
 
-.PHONY: help run check bench tree export gates bisect debug clean
+deb:
+	@drivers/deb.sh $(CACHE)/deb
+
+clean:
+	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
+		$(CACHE)/*/tests $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
+
+.PHONY: help run demo check bench tree export gates bisect debug module deb clean

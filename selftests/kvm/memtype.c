@@ -9,19 +9,20 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
+#include <linux/iommufd.h>
+#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <asm/hwcap.h>
 
 #include "kselftest.h"
 #include "memtype.h"
 
-#define IVSHMEM_ID	"0x1af4 0x1110"
-#define IVSHMEM_BAR	VFIO_PCI_BAR2_REGION_INDEX
-
 const char * const mt_op_names[MT_NR_OPS] = {
 	[MT_LDR] = "ldr", [MT_STR] = "str", [MT_LDP] = "ldp", [MT_STP] = "stp",
 	[MT_LDXR] = "ldxr/stxr", [MT_LDADD] = "ldadd", [MT_EXEC] = "exec",
 	[MT_CIVAC] = "dc civac", [MT_TIMED_STR] = "timed str", [MT_FILL] = "fill",
+	[MT_COPY] = "copy",
+	[MT_FILL_ODD] = "fill odd",
 };
 
 char *mt_skip_reason;
@@ -206,6 +207,34 @@ static u64 guest_timed_str(u64 addr, u64 val)
 	return after - before;
 }
 
+/* Read from memory that is aligned well, so that only the stores are not */
+static u8 mt_copy_from[MT_COPY_MAX] __aligned(16);
+
+u8 mt_copy_byte(u64 i)
+{
+	return i * 7 + 1;
+}
+
+/*
+ * What optimized copies do: 16 bytes at a time at any alignment, and the last 16
+ * bytes once more instead of a loop over what remains.
+ */
+static void guest_copy(u64 addr, u64 len)
+{
+	u64 from = (u64)mt_copy_from, i;
+
+	for (i = 0; i < len; i += 16) {
+		if (i + 16 > len)
+			i = len - 16;
+		/* See mt_access() for the read in between */
+		asm volatile("ldp x9, x10, [%0]\n"
+			     "ldr xzr, [%2]\n"
+			     "stp x9, x10, [%1]"
+			     :: "r" (from + i), "r" (addr + i), "r" ((addr + i) & ~63UL)
+			     : "x9", "x10", "memory");
+	}
+}
+
 static u64 guest_access(u64 op, u64 addr, u64 val)
 {
 	u64 aligned = addr & ~63UL, i;
@@ -257,6 +286,14 @@ static u64 guest_access(u64 op, u64 addr, u64 val)
 			asm volatile("str %0, [%1]"
 				     :: "r" (i), "r" (addr + i * SZ_4K) : "memory");
 		break;
+	case MT_COPY:
+		guest_copy(addr, val);
+		break;
+	case MT_FILL_ODD:
+		for (i = 0; i < val; i++)
+			asm volatile("str %0, [%1]"
+				     :: "r" (i), "r" (addr + (2 * i + 1) * SZ_4K) : "memory");
+		break;
 	}
 
 	return res;
@@ -303,10 +340,14 @@ struct kvm_vm *mt_vm_create_caps(struct kvm_vcpu **vcpu, u64 size,
 				 const struct mt_caps *caps)
 {
 	struct kvm_vm *vm;
+	int i;
 
 	vm = __vm_create(VM_SHAPE_DEFAULT, 1, size / SZ_4K);
 	if (caps)
 		mt_enable_caps(vm, caps);
+	for (i = 0; i < MT_COPY_MAX; i++)
+		mt_copy_from[i] = mt_copy_byte(i);
+	sync_global_to_guest(vm, mt_copy_from);
 	*vcpu = vm_vcpu_add(vm, 0, guest_main);
 	kvm_arch_vm_finalize_vcpus(vm);
 	vm_init_descriptor_tables(vm);
@@ -530,25 +571,6 @@ void *mt_hugetlb(u64 size)
 
 /* ---- vfio ---- */
 
-static bool sysfs_read(const char *bdf, const char *name, char *buf, size_t size)
-{
-	char path[128];
-	ssize_t len;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, name);
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
-		return false;
-	len = read(fd, buf, size - 1);
-	close(fd);
-	if (len <= 0)
-		return false;
-	buf[len] = '\0';
-	buf[strcspn(buf, "\n")] = '\0';
-	return true;
-}
-
 static bool sysfs_write(const char *path, const char *val)
 {
 	int fd = open(path, O_WRONLY);
@@ -561,88 +583,185 @@ static bool sysfs_write(const char *path, const char *val)
 	return ok;
 }
 
-static bool mt_find_ivshmem(char *bdf, size_t size)
-{
-	DIR *dir = opendir("/sys/bus/pci/devices");
-	char vendor[16], device[16], id[40];
-	struct dirent *entry;
-	bool found = false;
+const char * const mt_iommu_names[MT_NR_IOMMUS] = {
+	[MT_TYPE1] = "type1", [MT_COMPAT] = "compat", [MT_CDEV] = "cdev",
+};
 
-	while (dir && !found && (entry = readdir(dir))) {
-		if (!sysfs_read(entry->d_name, "vendor", vendor, sizeof(vendor)) ||
-		    !sysfs_read(entry->d_name, "device", device, sizeof(device)))
-			continue;
-		snprintf(id, sizeof(id), "%s %s", vendor, device);
-		found = !strcmp(id, IVSHMEM_ID);
-		snprintf(bdf, size, "%.12s", entry->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
+/* The last component of a link of the device, false if there is none */
+static bool mt_sysfs_link(const char *bdf, const char *name, char *buf, size_t size)
+{
+	char path[128], link[128];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, name);
+	len = readlink(path, link, sizeof(link) - 1);
+	if (len < 0)
+		return false;
+	link[len] = '\0';
+	snprintf(buf, size, "%s", strrchr(link, '/') + 1);
+	return true;
 }
 
-static int mt_bind_vfio(const char *bdf)
+void mt_unbind(const char *bdf)
 {
-	char path[128], link[128] = "";
-	ssize_t len;
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", bdf);
+	TEST_ASSERT(sysfs_write(path, bdf), "%s: %s", path, strerror(errno));
+}
+
+static void mt_bind_vfio(const char *bdf)
+{
+	char path[128], driver[64];
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", bdf);
 	if (!sysfs_write(path, "vfio-pci"))
-		mt_skip("%s: no driver_override", bdf);
+		mt_skip("no device %s", bdf);
+	if (mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) &&
+	    strcmp(driver, "vfio-pci"))
+		mt_unbind(bdf);
 	sysfs_write("/sys/bus/pci/drivers_probe", bdf);
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", bdf);
-	len = readlink(path, link, sizeof(link) - 1);
-	if (len < 0 || !strstr(link, "vfio-pci"))
+	if (!mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) ||
+	    strcmp(driver, "vfio-pci"))
 		mt_skip("%s: vfio-pci did not bind", bdf);
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", bdf);
-	len = readlink(path, link, sizeof(link) - 1);
-	if (len < 0)
-		mt_skip("%s: not in an IOMMU group", bdf);
-	link[len] = '\0';
-	return atoi(strrchr(link, '/') + 1);
 }
 
-void mt_bar_open(struct mt_bar *bar)
+static void mt_group_open(struct mt_dev *dev, enum mt_iommu iommu)
 {
-	struct vfio_region_info info = { .argsz = sizeof(info), .index = IVSHMEM_BAR };
-	char path[64];
-	int group;
+	const char *container = iommu == MT_TYPE1 ? "/dev/vfio/vfio" : "/dev/iommu";
+	char path[96] = "/dev/vfio/";
+
+	dev->container = open(container, O_RDWR);
+	TEST_ASSERT(dev->container >= 0, "%s: %s", container, strerror(errno));
+	if (!mt_sysfs_link(dev->bdf, "iommu_group", path + strlen(path),
+			   sizeof(path) - strlen(path)))
+		mt_skip("%s: not in an IOMMU group", dev->bdf);
+	dev->group = open(path, O_RDWR);
+	TEST_ASSERT(dev->group >= 0, "%s: %s", path, strerror(errno));
+	TEST_ASSERT(!ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &dev->container),
+		    "VFIO_GROUP_SET_CONTAINER: %s", strerror(errno));
+	TEST_ASSERT(!ioctl(dev->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU),
+		    "VFIO_SET_IOMMU: %s", strerror(errno));
+	dev->fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+	TEST_ASSERT(dev->fd >= 0, "VFIO_GROUP_GET_DEVICE_FD: %s", strerror(errno));
+}
+
+static void mt_cdev_open(struct mt_dev *dev)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
+	struct iommu_ioas_alloc ioas = { .size = sizeof(ioas) };
+	char path[128], name[64] = "";
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", dev->bdf);
+	dir = opendir(path);
+	TEST_ASSERT(dir, "%s: %s", path, strerror(errno));
+	while ((entry = readdir(dir)))
+		if (!strncmp(entry->d_name, "vfio", 4))
+			snprintf(name, sizeof(name), "%.63s", entry->d_name);
+	closedir(dir);
+
+	dev->container = open("/dev/iommu", O_RDWR);
+	TEST_ASSERT(dev->container >= 0, "/dev/iommu: %s", strerror(errno));
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+	dev->group = -1;
+	dev->fd = open(path, O_RDWR);
+	TEST_ASSERT(dev->fd >= 0, "%s: %s", path, strerror(errno));
+
+	bind.iommufd = dev->container;
+	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind),
+		    "VFIO_DEVICE_BIND_IOMMUFD: %s", strerror(errno));
+	TEST_ASSERT(!ioctl(dev->container, IOMMU_IOAS_ALLOC, &ioas),
+		    "IOMMU_IOAS_ALLOC: %s", strerror(errno));
+	attach.pt_id = ioas.out_ioas_id;
+	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach),
+		    "VFIO_DEVICE_ATTACH_IOMMUFD_PT: %s", strerror(errno));
+}
+
+void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu)
+{
+	memset(dev, 0, sizeof(*dev));
+	snprintf(dev->bdf, sizeof(dev->bdf), "%s", bdf);
+	mt_bind_vfio(bdf);
+	if (iommu == MT_CDEV)
+		mt_cdev_open(dev);
+	else
+		mt_group_open(dev, iommu);
+}
+
+void mt_dev_close(struct mt_dev *dev)
+{
+	close(dev->fd);
+	if (dev->group >= 0)
+		close(dev->group);
+	close(dev->container);
+}
+
+bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->argsz = sizeof(*info);
+	info->index = index;
+	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_GET_REGION_INFO, info),
+		    "%s: VFIO_DEVICE_GET_REGION_INFO of %d: %s", dev->bdf, index,
+		    strerror(errno));
+	return info->size && info->flags & VFIO_REGION_INFO_FLAG_MMAP;
+}
+
+void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size)
+{
+	struct vfio_region_info info;
+
+	TEST_ASSERT(mt_dev_region(dev, index, &info), "%s: BAR %d cannot be mapped",
+		    dev->bdf, index);
+	return mt_mmap(dev->fd, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       info.offset + offset);
+}
+
+static u64 mt_dev_command_offset(struct mt_dev *dev)
+{
+	struct vfio_region_info info;
+
+	mt_dev_region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
+	return info.offset + PCI_COMMAND;
+}
+
+u16 mt_dev_command(struct mt_dev *dev)
+{
+	u16 command;
+
+	TEST_ASSERT(pread(dev->fd, &command, sizeof(command),
+			  mt_dev_command_offset(dev)) == sizeof(command),
+		    "%s: PCI_COMMAND: %s", dev->bdf, strerror(errno));
+	return command;
+}
+
+void mt_dev_set_command(struct mt_dev *dev, u16 command)
+{
+	TEST_ASSERT(pwrite(dev->fd, &command, sizeof(command),
+			   mt_dev_command_offset(dev)) == sizeof(command),
+		    "%s: PCI_COMMAND: %s", dev->bdf, strerror(errno));
+}
+
+void mt_bar_open(struct mt_bar *bar, const char *bdf, int index, enum mt_iommu iommu)
+{
+	struct vfio_region_info info;
 
 	memset(bar, 0, sizeof(*bar));
-	if (!mt_find_ivshmem(bar->bdf, sizeof(bar->bdf)))
-		mt_skip("no ivshmem device");
-	group = mt_bind_vfio(bar->bdf);
-
-	bar->container = open("/dev/vfio/vfio", O_RDWR);
-	TEST_ASSERT(bar->container >= 0, "/dev/vfio/vfio: %s", strerror(errno));
-	snprintf(path, sizeof(path), "/dev/vfio/%d", group);
-	bar->group = open(path, O_RDWR);
-	TEST_ASSERT(bar->group >= 0, "%s: %s", path, strerror(errno));
-	TEST_ASSERT(!ioctl(bar->group, VFIO_GROUP_SET_CONTAINER, &bar->container),
-		    "VFIO_GROUP_SET_CONTAINER: %s", strerror(errno));
-	TEST_ASSERT(!ioctl(bar->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU),
-		    "VFIO_SET_IOMMU: %s", strerror(errno));
-	bar->device = ioctl(bar->group, VFIO_GROUP_GET_DEVICE_FD, bar->bdf);
-	TEST_ASSERT(bar->device >= 0, "VFIO_GROUP_GET_DEVICE_FD: %s", strerror(errno));
-
-	TEST_ASSERT(!ioctl(bar->device, VFIO_DEVICE_GET_REGION_INFO, &info) &&
-		    info.flags & VFIO_REGION_INFO_FLAG_MMAP && info.size >= SZ_2M,
-		    "%s: BAR %d cannot be mapped", bar->bdf, IVSHMEM_BAR);
-	bar->index = IVSHMEM_BAR;
-	bar->offset = info.offset;
+	mt_dev_open(&bar->dev, bdf, iommu);
+	TEST_ASSERT(mt_dev_region(&bar->dev, index, &info),
+		    "%s: BAR %d cannot be mapped", bdf, index);
+	bar->index = index;
 	bar->size = min_t(u64, info.size, SZ_4M);
-	bar->hva = mt_mmap(bar->device, bar->size, PROT_READ | PROT_WRITE,
-			   MAP_SHARED, bar->offset);
+	bar->hva = mt_dev_map(&bar->dev, index, 0, bar->size);
 }
 
 void mt_bar_close(struct mt_bar *bar)
 {
 	munmap(bar->hva, bar->size);
-	close(bar->device);
-	close(bar->group);
-	close(bar->container);
+	mt_dev_close(&bar->dev);
 }
 
 /* ---- the host ---- */

@@ -9,6 +9,7 @@
 
 #include <linux/const.h>
 #include <linux/sizes.h>
+#include <linux/vfio.h>
 
 #include "kvm_util.h"
 #include "processor.h"
@@ -68,8 +69,14 @@ enum mt_op {
 	MT_CIVAC,		/* clean and invalidate to PoC */
 	MT_TIMED_STR,		/* as MT_STR, val becomes the CNTVCT_EL0 it took */
 	MT_FILL,		/* write one word in each of val pages */
+	MT_COPY,		/* copy val bytes from MT_COPY_FROM, as memcpy() does */
+	MT_FILL_ODD,		/* the same in every second page of 2 * val */
 	MT_NR_OPS
 };
+
+/* Guest memory (write-back) that MT_COPY reads, and what it holds there */
+#define MT_COPY_MAX	256UL
+u8 mt_copy_byte(u64 i);
 
 extern const char * const mt_op_names[MT_NR_OPS];
 
@@ -124,20 +131,47 @@ void mt_zap(int fd, u64 offset, u64 size);
 /* The host's entry, after reading (or writing) there so that it exists */
 struct memtype_test_pte mt_host_pte(int fd, void *hva);
 
-/* A vfio-pci device with a prefetchable BAR */
-struct mt_bar {
-	int container;
-	int group;
-	int device;
-	int index;
-	u64 size;
-	u64 offset;
-	void *hva;
-	char bdf[16];
+/* How a vfio-pci device is opened */
+enum mt_iommu {
+	MT_TYPE1,		/* group, type1 container */
+	MT_COMPAT,		/* group, an iommufd in the container's place */
+	MT_CDEV,		/* the device's own node, iommufd */
+	MT_NR_IOMMUS
 };
 
-/* ivshmem's BAR 2; skips the test if there is none */
-void mt_bar_open(struct mt_bar *bar);
+extern const char * const mt_iommu_names[MT_NR_IOMMUS];
+
+struct mt_dev {
+	char bdf[16];
+	int container;		/* or iommufd */
+	int group;		/* -1 with MT_CDEV */
+	int fd;
+};
+
+/* Binds it to vfio-pci, whoever had it; skips the test if there is no such device */
+void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu);
+void mt_dev_close(struct mt_dev *dev);
+/* From its driver; nobody may have it open */
+void mt_unbind(const char *bdf);
+/* Returns false if the region is absent or cannot be mapped */
+bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info);
+/* Aligned as the offset in the BAR is, up to 2 MiB */
+void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size);
+u16 mt_dev_command(struct mt_dev *dev);
+void mt_dev_set_command(struct mt_dev *dev, u16 command);
+
+/* The ivshmem device that has a BAR 2 of 64 MiB, prefetchable and memory */
+#define MT_IVSHMEM	"0000:00:02.0"
+
+/* A device and the first 4 MiB of one of its BARs */
+struct mt_bar {
+	struct mt_dev dev;
+	int index;
+	u64 size;
+	void *hva;
+};
+
+void mt_bar_open(struct mt_bar *bar, const char *bdf, int index, enum mt_iommu iommu);
 void mt_bar_close(struct mt_bar *bar);
 
 /* 2 MiB aligned anonymous, hugetlb or memfd memory; NULL if there is none */

@@ -151,7 +151,7 @@ int main(int argc, char *argv[])
 	scenario_test("no-map, Device", MEMTYPE_TEST_DEVICE, 0);
 	scenario_test("no-map, Device, granted", MEMTYPE_TEST_DEVICE, MEMTYPE_TEST_GRANT);
 
-	mt_bar_open(&bar);
+	mt_bar_open(&bar, MT_IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
 	scenario("vfio-pci BAR", bar.hva, bar.size, 0, 0);
 	mt_bar_close(&bar);
 

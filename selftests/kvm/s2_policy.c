@@ -310,7 +310,7 @@ static void check_bar(u32 slot_flags)
 	struct kvm_vm *vm;
 
 	mt_require_pfnmap();
-	mt_bar_open(&bar);
+	mt_bar_open(&bar, MT_IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
 	vm = mt_vm_create(&vcpu, bar.size);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, bar.size, bar.hva), 0);
 	expect(vm, vcpu, MT_GPA, S2_NC);

@@ -4,7 +4,9 @@
  *
  * For each kind of backing memory, without and with KVM_MEM_NONCACHEABLE: was
  * the slot accepted, which memory type has the leaf at stage 2 and how large is
- * it, and what did the guest's unaligned store do. Prints; s2_policy is the test.
+ * it, and what did the guest's unaligned store do. Then what KVM's own audit says
+ * of a VM with three framebuffers, of which one is right, one is wrong, and one is
+ * right on some CPUs only. Prints; s2_policy and s2_audit are the tests.
  */
 #include <sys/mman.h>
 
@@ -72,6 +74,54 @@ static void show(const char *name, void *hva, u64 size, bool flag)
 	kvm_vm_free(vm);
 }
 
+/* The number of the slot is what a person would search for in the output */
+static void add_framebuffer(struct kvm_vm *vm, struct kvm_vcpu *vcpu, int slot, u32 flags,
+			    void *hva)
+{
+	u64 gpa = MT_GPA + (slot - MT_SLOT) * SIZE;
+
+	TEST_ASSERT(!__vm_set_user_memory_region2(vm, slot, flags, gpa, SIZE, hva, 0, 0),
+		    "Slot %d: %s", slot, strerror(errno));
+	mt_access_ok(vcpu, MT_FILL, gpa, SIZE / SZ_4K);
+}
+
+static void show_audit(void)
+{
+	static const struct memtype_test_config carved_out = {
+		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_PMD | MEMTYPE_TEST_GRANT,
+	}, in_linear_map = {
+		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_GRANT,
+	};
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	char path[96], line[256];
+	int fd[2];
+	FILE *f;
+
+	vm = mt_vm_create(&vcpu, 3 * SIZE);
+	fd[0] = mt_test_open(&carved_out);
+	fd[1] = mt_test_open(&in_linear_map);
+	add_framebuffer(vm, vcpu, MT_SLOT, 0, mt_anon(SIZE));
+	add_framebuffer(vm, vcpu, MT_SLOT + 1, KVM_MEM_NONCACHEABLE,
+			mt_mmap(fd[0], SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
+	add_framebuffer(vm, vcpu, MT_SLOT + 2, 0,
+			mt_mmap(fd[1], SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/memtype_audit",
+		 getpid(), vm->fd);
+	printf("\n# cat %s\n", path);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "%s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), f))
+		fputs(line, stdout);
+	fclose(f);
+	kvm_vm_free(vm);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 int main(void)
 {
 	struct mt_bar bar;
@@ -79,7 +129,7 @@ int main(void)
 	int i, fd;
 
 	setbuf(stdout, NULL);
-	mt_bar_open(&bar);
+	mt_bar_open(&bar, MT_IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
 	printf("%-33s %-4s %-16s %-14s %-4s %s\n", "memory behind the slot", "flag",
 	       "slot", "stage 2", "leaf", "the guest's unaligned store");
 	show("vfio-pci BAR 2, prefetchable", bar.hva, bar.size, false);
@@ -100,5 +150,6 @@ int main(void)
 		if (fd >= 0)
 			close(fd);
 	}
+	show_audit();
 	return 0;
 }

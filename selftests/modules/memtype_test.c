@@ -45,8 +45,9 @@ static DEFINE_MUTEX(alias_lock);
 /* A file is configured until its first mmap(), then it is what it is */
 struct memtype_file {
 	struct memtype_test_config config;
-	struct mutex lock;	/* protects config and mapped */
+	struct mutex lock;	/* protects config, mapped and ram */
 	bool mapped;
+	void *ram;		/* behind MEMTYPE_TEST_RAM */
 };
 
 static int memtype_alias_get(void)
@@ -81,12 +82,16 @@ static pgprot_t memtype_pgprot(pgprot_t prot, u32 type)
 }
 
 /* First frame of the file, and how many there are */
-static unsigned long memtype_pfns(const struct memtype_test_config *config,
+static unsigned long memtype_pfns(const struct memtype_file *mf,
 				  unsigned long *nr)
 {
 	unsigned long start = base, end = base + size - MEMTYPE_TEST_ALIAS_SIZE;
+	const struct memtype_test_config *config = &mf->config;
 
-	if (config->flags & MEMTYPE_TEST_ALIAS) {
+	if (config->flags & MEMTYPE_TEST_RAM) {
+		start = virt_to_phys(mf->ram);
+		end = start + MEMTYPE_TEST_RAM_SIZE;
+	} else if (config->flags & MEMTYPE_TEST_ALIAS) {
 		start = end;
 		end += MEMTYPE_TEST_ALIAS_SIZE;
 	}
@@ -101,7 +106,7 @@ static vm_fault_t memtype_fault(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	struct memtype_file *mf = vma->vm_file->private_data;
 	const struct memtype_test_config *config = &mf->config;
-	unsigned long nr, pfn = memtype_pfns(config, &nr);
+	unsigned long nr, pfn = memtype_pfns(mf, &nr);
 
 	if (vmf->pgoff >= nr)
 		return VM_FAULT_SIGBUS;
@@ -121,7 +126,7 @@ static vm_fault_t memtype_huge_fault(struct vm_fault *vmf, unsigned int order)
 	struct memtype_file *mf = vma->vm_file->private_data;
 	const struct memtype_test_config *config = &mf->config;
 	unsigned long addr = vmf->address & PMD_MASK;
-	unsigned long nr, pfn = memtype_pfns(config, &nr);
+	unsigned long nr, pfn = memtype_pfns(mf, &nr);
 	pgoff_t pgoff;
 
 	if (!(config->flags & MEMTYPE_TEST_PMD) || order != PMD_ORDER)
@@ -162,7 +167,7 @@ static int memtype_mmap(struct file *file, struct vm_area_struct *vma)
 
 	guard(mutex)(&mf->lock);
 
-	pfn = memtype_pfns(config, &nr);
+	pfn = memtype_pfns(mf, &nr);
 	if (vma->vm_pgoff >= nr || vma_pages(vma) > nr - vma->vm_pgoff)
 		return -EINVAL;
 
@@ -207,8 +212,13 @@ static int memtype_set_config(struct memtype_file *mf,
 	if (config->flags & MEMTYPE_TEST_POPULATE &&
 	    config->flags & MEMTYPE_TEST_MKWRITE)
 		return -EINVAL;
+	if (config->flags & MEMTYPE_TEST_RAM &&
+	    config->flags & (MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_PMD))
+		return -EINVAL;
 	if (config->flags & MEMTYPE_TEST_ALIAS)
 		len = MEMTYPE_TEST_ALIAS_SIZE;
+	if (config->flags & MEMTYPE_TEST_RAM)
+		len = MEMTYPE_TEST_RAM_SIZE;
 	if (!PAGE_ALIGNED(config->offset) || config->offset >= len)
 		return -EINVAL;
 
@@ -221,6 +231,12 @@ static int memtype_set_config(struct memtype_file *mf,
 	guard(mutex)(&mf->lock);
 	if (mf->mapped)
 		return -EBUSY;
+	if (config->flags & MEMTYPE_TEST_RAM && !mf->ram) {
+		mf->ram = alloc_pages_exact(MEMTYPE_TEST_RAM_SIZE,
+					    GFP_KERNEL | __GFP_ZERO);
+		if (!mf->ram)
+			return -ENOMEM;
+	}
 	mf->config = *config;
 	return 0;
 }
@@ -318,7 +334,12 @@ static int memtype_open(struct inode *inode, struct file *file)
 
 static int memtype_release(struct inode *inode, struct file *file)
 {
-	kfree(file->private_data);
+	struct memtype_file *mf = file->private_data;
+
+	/* Mappings hold the file: there are none left */
+	if (mf->ram)
+		free_pages_exact(mf->ram, MEMTYPE_TEST_RAM_SIZE);
+	kfree(mf);
 	return 0;
 }
 

@@ -27,13 +27,18 @@
 #define MEMTYPE_TEST_MKWRITE	_BITUL(3)
 /* Use the part that has struct pages and a cacheable linear mapping */
 #define MEMTYPE_TEST_ALIAS	_BITUL(4)
+/* Use RAM of the kernel's instead, which has a cacheable linear mapping, too */
+#define MEMTYPE_TEST_RAM	_BITUL(5)
 
 #define MEMTYPE_TEST_FLAGS	(MEMTYPE_TEST_GRANT | MEMTYPE_TEST_PMD |	\
 				 MEMTYPE_TEST_POPULATE | MEMTYPE_TEST_MKWRITE |	\
-				 MEMTYPE_TEST_ALIAS)
+				 MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_RAM)
 
 /* Size of the part behind MEMTYPE_TEST_ALIAS, at the end of the range */
 #define MEMTYPE_TEST_ALIAS_SIZE	(4 << 20)
+
+/* Size of what is behind MEMTYPE_TEST_RAM, one to a file */
+#define MEMTYPE_TEST_RAM_SIZE	(64 << 10)
 
 /**
  * struct memtype_test_config - how the next mmap() of this file maps

@@ -6,8 +6,9 @@
 #
 # Boots the kernel of a build directory in one of the rig's configurations, with
 # tests.cpio, the archives given and the tests of <directory>/list, and leaves
-# in <directory>: console.log, port.log (see init) and qemu.status. It judges
-# nothing. QEMU never outlives this script.
+# in <directory>: console.log, port.log (see init) and qemu.status. More arguments
+# for QEMU are taken from <directory>/extra. It judges nothing. QEMU never
+# outlives this script.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -17,7 +18,7 @@ shift 4
 
 line=$(awk -v n="$name" '$1 == n' "$RIG/configs")
 [ -n "$line" ] || die "selftests/rig/configs has no configuration $name"
-read -r _ cpu machine append <<END
+read -r _ cpu machine _ memory pools append <<END
 $line
 END
 [ "$machine" != - ] || machine=
@@ -43,15 +44,32 @@ else
 	set --
 fi
 
-# 4 GiB, of which the kernel is given 2: the rest is RAM without a linear map.
+# Where the device tree reserves nothing, the kernel is given 2 GiB: the rest is
+# RAM without a linear map.
+[ "$pools" != - ] || append="mem=2G $append"
+machine="virt,virtualization=on,gic-version=3,iommu=smmuv3${machine:+,${machine#,}}"
+
+# The machine's own device tree with the overlay of the configuration
+if [ "$pools" != - ]; then
+	qemu-system-aarch64 -nodefaults -display none -cpu "$cpu" -smp "$cpus" \
+		-m "$memory" -M "$machine,dumpdtb=$dir/machine.dtb" 2>"$dir/dtc.log"
+	{
+		dtc -q -I dts -O dtb -o "$dir/pools.dtbo" "$TOP/arch-arm64/dts/$pools.dtso" &&
+			fdtoverlay -i "$dir/machine.dtb" -o "$dir/pools.dtb" "$dir/pools.dtbo"
+	} 2>>"$dir/dtc.log" || {
+		cat "$dir/dtc.log" >&2
+		die "$pools.dtso cannot be applied to the machine's device tree"
+	}
+	set -- "$@" -dtb "$dir/pools.dtb"
+fi
+
 # The devices have the addresses that tests know them by.
 # The time limit is kept by timeout; the parent-death signal takes it and QEMU
 # along if this script is killed outright.
 set -- qemu-system-aarch64 -nodefaults -display none -no-reboot \
-	-M "virt,virtualization=on,gic-version=3,iommu=smmuv3${machine:+,${machine#,}}" \
-	-cpu "$cpu" -smp "$cpus" -m 4G "$@" \
+	-M "$machine" -cpu "$cpu" -smp "$cpus" -m "$memory" "$@" \
 	-kernel "$build/arch/arm64/boot/Image" -initrd "$dir/initrd" \
-	-append "console=ttyAMA0 mem=2G panic=-1 ${append}" \
+	-append "console=ttyAMA0 panic=-1 ${append}" \
 	-serial "file:$dir/console.log" \
 	-device virtio-serial-pci,addr=1 \
 	-chardev "file,id=verdict,path=$dir/port.log" \
@@ -61,10 +79,16 @@ set -- qemu-system-aarch64 -nodefaults -display none -no-reboot \
 	-device bochs-display,vgamem=16M,romfile=,addr=3 \
 	-device pci-testdev,membar=16M,addr=4 \
 	-device edu,addr=5 \
-	-device nvme,serial=rig,cmb_size_mb=16,addr=6 \
+	-device nvme,id=nvme,serial=rig,cmb_size_mb=16,addr=6 \
 	-device igb,romfile=,addr=7 \
 	-object memory-backend-ram,id=large,size=4G,share=on \
 	-device ivshmem-plain,memdev=large,addr=8
+# What this boot alone has, one argument a line
+if [ -f "$dir/extra" ]; then
+	while IFS= read -r arg; do
+		set -- "$@" "$arg"
+	done <"$dir/extra"
+fi
 [ "$V" != 1 ] || echo "+ $*"
 
 qemu=

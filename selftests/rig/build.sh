@@ -3,8 +3,8 @@
 #
 # usage: build.sh unpatched|patched [commit]
 #
-# Builds a kernel with its modules, headers and KVM selftests, and the test
-# module against it: the base kernel, or the series (up to COMMIT). The
+# Builds a kernel with its modules, headers and KVM selftests, and our
+# modules against it: the base kernel, or the series (up to COMMIT). The
 # configuration is tinyconfig plus the fragments of arch-arm64/configs, every
 # line of which must survive. DEBUG=1 adds debug.config, in a directory of its
 # own.
@@ -49,7 +49,9 @@ if [ "$which" = patched ]; then
 fi
 # shellcheck disable=SC2086	# file names of ours, without blanks
 config=$(hash_of $fragments)
-modules=$(hash_of "$TOP/selftests/modules" "$TOP/Kbuild")
+modules=$(hash_of "$TOP/selftests/modules" "$TOP/selftests/carveout/Kbuild" \
+	"$TOP"/selftests/carveout/dmabuf_importer.* "$TOP/drivers" "$TOP/include" \
+	"$TOP"/arch-arm64/*.[ch] "$TOP/Kbuild")
 cc=$(aarch64-linux-gnu-gcc --version | head -n 1)
 stamp="$commit $config $modules $cc"
 [ "$(cat "$out/.rig-stamp" 2>/dev/null)" != "$stamp" ] || exit 0
@@ -94,6 +96,7 @@ configure() {
 mkdir -p "$out"
 kconfig="$config $required $(git -C "$tree" log -1 --format=%H "$commit" -- '*Kconfig*')"
 [ "$(cat "$out/.rig-config" 2>/dev/null)" = "$kconfig" ] || {
+	rm -f "$out/.rig-config"
 	quietly "configuring the $which kernel" "$log" configure
 	echo "$kconfig" >"$out/.rig-config"
 }
@@ -117,6 +120,15 @@ if [ -z "${RIG_KERNEL_ONLY:-}" ]; then
 			KHDR_INCLUDES="-isystem $out/usr/include" \
 			EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
 			USERLDFLAGS=-static LDFLAGS="-static $LIBUUID_LDFLAGS"
+		# Of vfio's tests only the one that the series adds
+		t=vfio_pci_region_memtype_test
+		[ ! -f "$tree/tools/testing/selftests/vfio/$t.c" ] ||
+			make -C "$tree/tools/testing/selftests/vfio" -s -j"$JOBS" ARCH=arm64 \
+				CROSS_COMPILE=aarch64-linux-gnu- \
+				CC="${ccache}aarch64-linux-gnu-gcc" OUTPUT="$out/vfio" \
+				KHDR_INCLUDES="-isystem $out/usr/include" \
+				EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
+				LDFLAGS="-static $LIBUUID_LDFLAGS" "$out/vfio/$t"
 	}
 	module() {
 		# modules are built from a copy: nothing generated in the checkout.
@@ -124,11 +136,14 @@ if [ -z "${RIG_KERNEL_ONLY:-}" ]; then
 		# configuration has changed.
 		rm -rf "$out/rig-modules"
 		mkdir -p "$out/rig-modules"
-		cp -R -p "$TOP/Kbuild" "$TOP/selftests" "$out/rig-modules/"
+		rm -rf "$out/rig-modules"/*
+		for f in Kbuild drivers include arch-arm64 selftests; do
+			[ ! -e "$TOP/$f" ] || cp -R -p "$TOP/$f" "$out/rig-modules/"
+		done
 		kmake M="$out/rig-modules" modules
 	}
-	mkdir -p "$out/kvm/tools"
+	mkdir -p "$out/kvm/tools" "$out/vfio"
 	quietly "building the $which kernel's KVM selftests" "$log" selftests
-	quietly "building the test module" "$log" module
+	quietly "building the modules" "$log" module
 	echo "$stamp" >"$out/.rig-stamp"
 fi

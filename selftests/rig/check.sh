@@ -29,28 +29,39 @@ if [ -z "${DEBUG:-}" ]; then
 	"$RIG/gates.sh" >>"$results"
 	"$RIG/build.sh" patched
 	"$RIG/initramfs.sh" unpatched
+	# The carve-out module on Debian's kernels: one that is booted, too, and
+	# one that it is only built for
+	"$RIG/debian.sh" stock
+	"$RIG/initramfs.sh" stock
+	"$RIG/debian.sh" newest && newest=pass || newest=fail
+	printf '%s\tgates/builds_for_newest_debian\t%s\n' "$newest" \
+		"$(cat "$CACHE/debian/newest/found" 2>/dev/null)" >>"$results"
 else
 	"$RIG/build.sh" patched
 fi
 "$RIG/initramfs.sh" patched
 build="$W/patched/$BUILD"
 
-limit=420
+limit=600
 [ -z "${DEBUG:-}" ] || limit=1800
 rm -rf "${LOGS:?}/boot"
-for c in $(rig_configs); do
+configs=$(rig_configs)
+[ -z "${DEBUG:-}" ] || configs=$(rig_configs both; rig_configs patched)
+for c in $configs; do
 	mkdir -p "$LOGS/boot/$c"
 	list_for "$c" >"$LOGS/boot/$c/list"
 done
 say "our tests, in every configuration"
 "$RIG/boots.sh" "$build" "$LOGS/boot" "$limit"
-for c in $(rig_configs); do
+for c in $configs; do
 	"$RIG/report.sh" boot "$c" "$LOGS/boot/$c" >>"$results"
 done
 
 if [ -z "${DEBUG:-}" ]; then
-	"$RIG/baseline.sh" >>"$results"
-	"$RIG/upstream.sh" >>"$results"
+	for part in baseline.sh upstream.sh 'demo.sh results'; do
+		# shellcheck disable=SC2086	# words
+		"$RIG/"$part >>"$results"
+	done
 fi
 
 say "done; logs are in $LOGS"

@@ -283,6 +283,32 @@ sparse() {
 	return $r
 }
 
+# What the series changes outside of arm64's own code builds on x86, without a
+# warning. The base's own warnings with W=1 would be in the way.
+x86() {
+	ccache=
+	! command -v ccache >/dev/null || ccache='ccache '
+	cross=
+	[ "$(uname -m)" = x86_64 ] || cross=x86_64-linux-gnu-
+	kmake() {
+		make -C "$W/apply" O=build-x86 -s -j"$JOBS" ARCH=x86 \
+			CROSS_COMPILE="$cross" CC="$ccache${cross}gcc" \
+			HOSTCC="${ccache}gcc" "$@"
+	}
+	kmake tinyconfig || return 1
+	(cd "$W/apply/build-x86" && ../scripts/kconfig/merge_config.sh -m -O . .config \
+		"$RIG/x86.config") || return 1
+	kmake olddefconfig || return 1
+	grep '^CONFIG' "$RIG/x86.config" | grep -vxFf "$W/apply/build-x86/.config" && {
+		echo "options that the merge lost"
+		return 1
+	}
+	# made again, for a warning appears when an object is made
+	(cd "$W/apply/build-x86" && rm -rf arch/x86/kvm virt drivers/vfio)
+	kmake prepare arch/x86/kvm/ drivers/vfio/ 2>&1 || return 1
+	! grep 'warning:' "$g_log"
+}
+
 # kernel-doc on the touched files: nothing that the base does not say as well.
 kernel_doc() {
 	tool=
@@ -306,7 +332,8 @@ kernel_doc() {
 }
 
 # Our own files
-shell_files() { find "$TOP/selftests" "$TOP/.ci" -type f \( -name '*.sh' -o -name init -o -name run \); }
+shell_files() { find "$TOP/selftests" "$TOP/.ci" -type f \( -name '*.sh' -o -name init -o -name run \
+	-o -path '*/demo/guest' -o -path '*/demo/l1-*' \); }
 shellcheck_ours() {
 	# shellcheck disable=SC2016
 	printf '#!/bin/sh\necho $1\n' | shellcheck - >/dev/null && {
@@ -322,15 +349,67 @@ checkpatch_ours() {
 		echo "checkpatch does not see a planted error"
 		return 1
 	}
-	# --no-tree: they are not in a kernel tree, so their paths mean nothing
-	c_files | xargs -r -d '\n' "$W/src/scripts/checkpatch.pl" --no-tree -f --strict \
-		--no-summary --terse --show-types >"$LOGS/gates/checkpatch.1" 2>&1 || :
+	# --no-tree: they are not in a kernel tree, so their paths mean nothing. The
+	# root is where names in CamelCase are looked up, which leaves a file.
+	(cd "$LOGS/gates" && c_files | xargs -r -d '\n' "$W/src/scripts/checkpatch.pl" \
+		--no-tree --root="$W/src" -f --strict --no-summary --terse \
+		--show-types) >"$LOGS/gates/checkpatch.1" 2>&1 || :
 	while read -r line; do
 		file=${line%%:*}
 		allowed "${file#"$TOP/"}" "$line" || echo "$line"
 	done <"$LOGS/gates/checkpatch.1" >"$LOGS/gates/checkpatch.2"
 	cat "$LOGS/gates/checkpatch.2"
 	[ ! -s "$LOGS/gates/checkpatch.2" ]
+}
+
+# The C in our documents is in a file that is compiled, line by line
+quoted_in() {
+	awk -v block="$1" '
+		BEGIN {
+			while ((getline line < block) > 0)
+				want = want line "\n"
+			if (want == "")
+				exit 1
+		}
+		{ text = text $0 "\n" }
+		END { exit want == "" || index("\n" text, "\n" want) == 0 }' "$2"
+}
+quotations() {
+	q=$LOGS/gates/quoted
+	echo "not in any file" >"$q"
+	! quoted_in "$q" "$RIG/gates.sh" || {
+		echo "a planted line is found"
+		return 1
+	}
+	r=0
+	for doc in "$TOP"/Documentation/*.rst; do
+		rm -f "$q".*
+		awk -v to="$q." '
+			/^\.\. code-block:: c$/ { n++; p = 1; next }
+			p && /^[^\t]/ { p = 0 }
+			p && (!/^$/ || started[n]) {
+				started[n] = 1
+				sub(/^\t/, "")
+				held = held $0 "\n"
+				if ($0 != "") {
+					printf "%s", held >(to n)
+					held = ""
+				}
+			}
+			!p { held = "" }' "$doc"
+		for block in "$q".*; do
+			[ -f "$block" ] || continue
+			found=
+			for c in $(c_files); do
+				! quoted_in "$block" "$c" || found=$c
+			done
+			[ -n "$found" ] || {
+				echo "$doc: no file of ours has: $(head -n 1 "$block")"
+				r=1
+			}
+		done
+	done
+	return $r
 }
 
 wanted=$*
@@ -348,9 +427,11 @@ if [ "$nr" -gt 0 ]; then
 fi
 gate shellcheck "$files $scripts" shellcheck_ours
 gate checkpatch-files "$files $scripts" checkpatch_ours
+gate quotations "$files $scripts $(hash_of "$TOP/Documentation")" quotations
 gate bisect "$inputs $config $(hash_of "$TOP/selftests/modules" "$RIG/build.sh")" bisect
 if [ "$nr" -gt 0 ]; then
 	gate compiled "$inputs $config $scripts" compiled
 	gate W1 "$inputs $config $scripts $(hash_of "$RIG/sparse.sh")" w1
+	gate x86 "$inputs $scripts $(hash_of "$RIG/x86.config")" x86
 	gate sparse "$inputs $config $scripts $(hash_of "$RIG/sparse.sh")" sparse
 fi

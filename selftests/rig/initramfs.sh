@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: initramfs.sh unpatched|patched
+# usage: initramfs.sh unpatched|patched|stock
 #
 # Makes the two archives a kernel boots with, which boot.sh strings together:
-# tests.cpio (a static user space, the rig's init, our tests and the test module)
-# and kvm.cpio (the kernel tree's own KVM selftests). Our tests are linked with
-# the patched tree's libkvm in both cases.
+# tests.cpio (a static user space, the rig's init, our tests and modules) and
+# kvm.cpio (the kernel tree's own KVM selftests, not for the stock kernel). Our
+# tests are linked with the patched tree's libkvm in all cases.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -14,11 +14,11 @@ lock
 
 which=$1
 case $which in
-unpatched) tree=$W/src ;;
-patched) tree=$W/patched ;;
-*) die "unpatched or patched?" ;;
+unpatched) out=$W/src/$BUILD ;;
+patched) out=$W/patched/$BUILD ;;
+stock) out=$CACHE/debian/stock ;;
+*) die "unpatched, patched or stock?" ;;
 esac
-out=$tree/$BUILD
 log=$LOGS/initramfs-$which.log
 
 # The user space: Debian's busybox-static for arm64, unpacked, not installed.
@@ -30,13 +30,15 @@ busybox=$CACHE/busybox/bin/busybox
 if [ -f "$TOP/selftests/kvm/Makefile" ]; then
 	headers=$W/patched/$BUILD/usr/include
 	own_tests() {
-		make -s -j"$JOBS" -C "$TOP/selftests/kvm" KERNEL_TREE="$W/patched" \
-			HEADERS="$headers" OUT="$W/tests" \
-			EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
-			USERLDFLAGS="$LIBUUID_LDFLAGS"
+		for d in kvm carveout; do
+			make -s -j"$JOBS" -C "$TOP/selftests/$d" KERNEL_TREE="$W/patched" \
+				HEADERS="$headers" OUT="$W/tests" \
+				EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
+				USERLDFLAGS="$LIBUUID_LDFLAGS"
+		done
 	}
-	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of \
-		"$TOP/selftests/kvm" "$TOP/selftests/modules")
+	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of "$TOP/selftests/kvm" \
+		"$TOP/selftests/vfio" "$TOP/selftests/modules" "$TOP/selftests/carveout")
 	[ "$(cat "$W/tests/.rig-stamp" 2>/dev/null)" = "$key" ] || {
 		rm -rf "$W/tests"
 		quietly "building our tests" "$log" own_tests
@@ -56,13 +58,25 @@ mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" \
 install -m 755 "$busybox" "$root/bin/busybox"
 install -m 755 "$RIG/init" "$root/init"
 find "$W/tests" -maxdepth 1 -type f -perm -100 2>/dev/null | while read -r f; do
-	aarch64-linux-gnu-strip -o "$root/tests/$(basename "$f")" "$f"
+	case $f in
+	*.sh) install -m 755 "$f" "$root/tests/" ;;
+	*) aarch64-linux-gnu-strip -o "$root/tests/$(basename "$f")" "$f" ;;
+	esac
 done
-# The series' own test wants a BAR, which a line of selftests/tests gives it
-own=$out/kvm/arm64/noncacheable_memslot
-[ ! -f "$own" ] || aarch64-linux-gnu-strip -o "$root/tests/$(basename "$own")" "$own"
-find "$out/rig-modules" -name '*.ko' -exec cp {} "$root/modules/" \;
+# The series' own tests want a device, which a line of selftests/tests gives them
+for own in kvm/arm64/noncacheable_memslot vfio/vfio_pci_region_memtype_test; do
+	[ ! -f "$out/$own" ] ||
+		aarch64-linux-gnu-strip -o "$root/tests/$(basename "$own")" "$out/$own"
+done
+# Debian's configuration has debugging information in modules, most of their size
+find "$out/rig-modules" "$out/modules" -name '*.ko' 2>/dev/null | while read -r f; do
+	aarch64-linux-gnu-strip -g -o "$root/modules/$(basename "$f")" "$f"
+done
 pack "$root" "$out/tests.cpio"
+[ "$which" != stock ] || {
+	echo "$key" >"$out/.rig-initramfs"
+	exit 0
+}
 
 # The tests of the kernel tree, named as they are there
 rm -rf "$root"

@@ -68,20 +68,34 @@ hash_of() {
 	done | sha256sum | cut -c1-16
 }
 
-# list_for CONFIGURATION [NAME]: what /rig/list holds in that configuration: our
-# tests, or the one of that name and the loading of the module.
+# list_for CONFIGURATION [NAME...]: what /rig/list holds in that configuration: our
+# tests, or those of these names and the loading of the module.
 list_for() {
-	awk -v config="$1" -v only="${2:-}" '
+	lf_config=$1
+	shift
+	# "all" does not mean the configurations that are there for something else
+	all=
+	[ "$(config_field "$lf_config" 4)" != both ] || all=all
+	awk -v config="$lf_config" -v all="$all" -v only=" $* " '
 		/^#/ || NF < 4 { next }
-		$1 != "all" && index("," $1 ",", "," config ",") == 0 { next }
-		only != "" && $2 != only && $2 != "module_load" { next }
+		$1 == "every" { $1 = config }
+		index("," $1 ",", "," config ",") == 0 &&
+			(all == "" || index("," $1 ",", ",all,") == 0) { next }
+		only !~ /^ *$/ && index(only, " " $2 " ") == 0 && $2 != "module_load" { next }
 		{
 			name = $2; limit = $3
 			sub(/^[^ \t]+[ \t]+[^ \t]+[ \t]+[^ \t]+[ \t]+/, "")
 			print limit, name, $0
 		}' "$TOP/selftests/tests"
 }
-rig_configs() { awk '!/^#/ && NF { print $1 }' "$RIG/configs"; }
+# rig_configs [KERNEL]: the names of all configurations, or of those with KERNEL
+rig_configs() {
+	awk -v kernel="${1:-}" '!/^#/ && NF && (kernel == "" || $4 == kernel) {
+		print $1
+	}' "$RIG/configs"
+}
+# config_field NAME N: one column of a configuration
+config_field() { awk -v n="$1" -v field="$2" '$1 == n { print $field }' "$RIG/configs"; }
 
 # output_of PORT_LOG TEST: what a test printed
 output_of() {

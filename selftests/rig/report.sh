@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # usage: report.sh boot <configuration> <directory>
+#	 report.sh log <configuration> <console>
 #	 report.sh summary <results>
 #
 # The verdict, on the host and last. "boot" prints the results of one boot: what
-# its tests said, then what the kernel log and the way it ended say. "summary"
+# its tests said, then what the kernel log and the way it ended say. "log" prints
+# that of another kernel's log, a guest's. "summary"
 # compares all results with selftests/expected, prints a table by configuration
 # and, as its last line, "N passed, N failed, N skipped".
 
@@ -15,21 +17,24 @@
 # a test's own output never reaches the console.
 BAD='BUG:|WARNING:|Oops|Call trace|Call Trace|Kernel panic|INFO: (task|rcu|possible)|possible recursive locking|circular locking|inconsistent lock|suspicious RCU|sleeping function called|KASAN|UBSAN|unreferenced object|hung_task|soft lockup|Internal error|HYP panic|nVHE hyp panic'
 
-boot() {
-	config=$1 dir=$2
-	touch "$dir/port.log" "$dir/console.log"
-	awk -v config="$config" -f "$RIG/report.awk" "$dir/port.log"
-
-	# Each report in the log is charged to the test that ran at the time.
+# Each report in the log is charged to the test that ran at the time.
+log() {
 	awk -v bad="$BAD" '
-		/ rig: / { test = $NF }
+		/(^| )rig: / { test = $NF }
 		$0 ~ bad {
 			if (!(test in seen))
 				printf "fail\t%s/kernel-log/%s\t%s\n", config, test == "" ? "boot" : test, $0
 			seen[test] = n = 1
 		}
 		END { if (!n) printf "pass\t%s/kernel-log\t\n", config }
-	' config="$config" "$dir/console.log"
+	' config="$1" "$2"
+}
+
+boot() {
+	config=$1 dir=$2
+	touch "$dir/port.log" "$dir/console.log"
+	awk -v config="$config" -f "$RIG/report.awk" "$dir/port.log"
+	log "$config" "$dir/console.log"
 
 	leak=$(awk '/^KMEMLEAK/ { k = 1; next } /^DONE/ { k = 0 } k' "$dir/port.log")
 	[ -z "$leak" ] || printf 'fail\t%s/kmemleak\t%s\n' "$config" \
@@ -135,6 +140,7 @@ summary() {
 
 case $1 in
 boot) boot "$2" "$3" ;;
+log) log "$2" "$3" ;;
 summary) summary "$2" ;;
-*) die "boot or summary?" ;;
+*) die "boot, log or summary?" ;;
 esac

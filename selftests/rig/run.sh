@@ -3,7 +3,9 @@
 #
 # make run: builds what is needed, boots the patched kernel on a CPU without
 # FEAT_S2FWB and on one with it, and shows what /tests/s2_show saw: which memory
-# behind a memslot, flag or not, stage-2 type, what the guest's access did.
+# behind a memslot, flag or not, stage-2 type, what the guest's access did; and
+# /tests/vfio_show: which BAR, chosen type, host and stage-2 type, access.
+# The same for a buffer of the carve-out module, with its pool's counters.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -19,7 +21,10 @@ for c in n1 n2; do
 	mkdir -p "$dir/$c"
 	{
 		list_for "$c" module_load
+		list_for "$c" | grep ' carveout_load '
 		echo "60 s2_show /tests/s2_show"
+		echo "60 vfio_show /tests/vfio_show"
+		echo "60 carveout_show /tests/carveout_show"
 	} >"$dir/$c/list"
 done
 quietly "booting" "$dir/log" "$RIG/boots.sh" "$W/patched/$BUILD" "$dir" 180
@@ -32,7 +37,9 @@ for c in n1 n2; do
 	echo
 	echo "$cpu ($fwb):"
 	# libkvm says which seed it has
-	output_of "$dir/$c/port.log" s2_show | grep -v "^Random seed:"
+	for t in s2_show vfio_show carveout_show; do
+		output_of "$dir/$c/port.log" "$t" | grep -v "^Random seed:"
+	done
 	"$RIG/report.sh" boot "$c" "$dir/$c" | grep '^fail\|^skip' && rc=1
 done
 echo

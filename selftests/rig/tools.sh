@@ -37,6 +37,7 @@ aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 ccache ccache
 sparse sparse
 shellcheck shellcheck
+dtc device-tree-compiler
 END
 # What is in a package without a command: a file that it must have brought.
 for f in /usr/include/stdlib.h:libc6-dev \
@@ -45,6 +46,8 @@ for f in /usr/include/stdlib.h:libc6-dev \
 	/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring; do
 	[ -e "${f%:*}" ] || need "${f#*:}"
 done
+[ "$(uname -m)" = x86_64 ] || have x86_64-linux-gnu-gcc ||
+	need gcc-x86-64-linux-gnu
 [ "$(uname -m)" = aarch64 ] || [ -e /usr/aarch64-linux-gnu/lib/libc.a ] ||
 	need libc6-dev-arm64-cross
 

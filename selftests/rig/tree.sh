@@ -41,8 +41,11 @@ if [ "${1:-tree}" = tree ] && [ -f "$state" ]; then
 fi
 
 rm -f "$state"
+# What a run that was killed has left
 git -C "$dir" am --abort >/dev/null 2>&1 || :
+rm -rf "$(git -C "$dir" rev-parse --path-format=absolute --git-path rebase-apply)"
 git -C "$dir" checkout -q -f --detach base
+[ "${1:-tree}" != apply ] || git -C "$dir" clean -q -fd
 
 # The committer is fixed and its date is the author's, so that the same series
 # makes the same commits everywhere. git am takes no fuzz.

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shared parts of the carve-out module's tests; see carveout.h.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/dma-heap.h>
+
+#include "carveout.h"
+#include "memtype_test.h"
+
+#define HEAPS	"/dev/dma_heap"
+#define PREFIX	"carveout-"
+
+bool pool_find(struct pool *pool)
+{
+	const char *wanted = getenv("CARVEOUT_POOL");
+	struct dirent *entry;
+	bool found = false;
+	DIR *dir;
+
+	dir = opendir(HEAPS);
+	while (dir && !found && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)))
+			continue;
+		snprintf(pool->name, sizeof(pool->name), "%.60s",
+			 entry->d_name + strlen(PREFIX));
+		found = !wanted || !strcmp(wanted, pool->name);
+	}
+	if (dir)
+		closedir(dir);
+	if (!found)
+		return false;
+
+	snprintf(pool->path, sizeof(pool->path), HEAPS "/" PREFIX "%s", pool->name);
+	pool->total = pool_attr(pool, "total_bytes");
+	return true;
+}
+
+long long pool_attr(const struct pool *pool, const char *attr)
+{
+	char path[192], buf[32] = "";
+	int fd, len;
+
+	snprintf(path, sizeof(path), "/sys/class/misc/" PREFIX "%s/%s", pool->name, attr);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -errno;
+	len = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	return len > 0 ? strtoll(buf, NULL, 10) : -EIO;
+}
+
+struct pool_counters pool_counters(const struct pool *pool)
+{
+	return (struct pool_counters) {
+		.total = pool_attr(pool, "total_bytes"),
+		.free = pool_attr(pool, "free_bytes"),
+		.largest = pool_attr(pool, "largest_free_bytes"),
+		.buffers = pool_attr(pool, "buffers"),
+		.high_water = pool_attr(pool, "high_water_bytes"),
+	};
+}
+
+int pool_open(const struct pool *pool)
+{
+	return open(pool->path, O_RDWR | O_CLOEXEC);
+}
+
+int heap_alloc_flags(int heap, __u64 len, __u32 fd_flags, __u64 heap_flags)
+{
+	struct dma_heap_allocation_data data = {
+		.len = len, .fd_flags = fd_flags, .heap_flags = heap_flags,
+	};
+
+	return ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data) ? -errno : (int)data.fd;
+}
+
+int heap_alloc(int heap, __u64 len)
+{
+	return heap_alloc_flags(heap, len, O_RDWR | O_CLOEXEC, 0);
+}
+
+void *map_at(int fd, size_t size, int prot, __u64 offset)
+{
+	size_t len = size + CARVEOUT_PMD_SIZE;
+	unsigned long addr;
+	void *p;
+
+	p = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	addr = ((unsigned long)p + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1);
+	munmap(p, len);
+	p = mmap((void *)addr, size, prot, MAP_SHARED, fd, offset);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void *map_shared(int fd, size_t size)
+{
+	return map_at(fd, size, PROT_READ | PROT_WRITE, 0);
+}
+
+void fill(void *p, size_t size, __u64 pattern)
+{
+	__u64 *word = p;
+	size_t i;
+
+	for (i = 0; i < size / sizeof(*word); i++)
+		WRITE_ONCE(word[i], pattern);
+}
+
+long check(const void *p, size_t size, __u64 pattern)
+{
+	const __u64 *word = p;
+	size_t i;
+
+	for (i = 0; i < size / sizeof(*word); i++)
+		if (READ_ONCE(word[i]) != pattern)
+			return i;
+	return -1;
+}
+
+size_t count(const void *p, size_t size, __u64 pattern)
+{
+	const __u64 *word = p;
+	size_t i, n = 0;
+
+	for (i = 0; i < size / sizeof(*word); i++)
+		n += READ_ONCE(word[i]) == pattern;
+	return n;
+}
+
+/* /proc/self/pagemap leaves out memory without struct pages */
+__u64 phys_of(const void *p)
+{
+	struct memtype_test_pte pte = { .addr = (unsigned long)p };
+	int fd = open("/dev/memtype_test", O_RDWR);
+
+	if (fd < 0)
+		return 0;
+	if (ioctl(fd, MEMTYPE_TEST_GET_PTE, &pte))
+		pte.phys = 0;
+	close(fd);
+	return pte.phys;
+}
+
+static sigjmp_buf access_jmp;
+
+static void access_signal(int sig)
+{
+	siglongjmp(access_jmp, sig);
+}
+
+int signal_of_access(void *p, bool write)
+{
+	struct sigaction act = { .sa_handler = access_signal }, segv, bus;
+	int sig;
+
+	sigaction(SIGSEGV, &act, &segv);
+	sigaction(SIGBUS, &act, &bus);
+	sig = sigsetjmp(access_jmp, 1);
+	if (!sig) {
+		if (write)
+			WRITE_ONCE(*(__u64 *)p, 1);
+		else
+			(void)READ_ONCE(*(__u64 *)p);
+	}
+	sigaction(SIGSEGV, &segv, NULL);
+	sigaction(SIGBUS, &bus, NULL);
+	return sig;
+}
+
+bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of the carve-out module share: the pool under test, its
+ * counters, and buffers.
+ */
+#ifndef SELFTEST_CARVEOUT_H
+#define SELFTEST_CARVEOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+#define CARVEOUT_PMD_SIZE	(2UL << 20)
+
+struct pool {
+	char name[64];		/* without "carveout-" */
+	char path[128];		/* of the node */
+	__u64 total;
+};
+
+struct pool_counters {
+	__u64 total;
+	__u64 free;
+	__u64 largest;
+	__u64 buffers;
+	__u64 high_water;
+};
+
+/*
+ * The pool that the environment's CARVEOUT_POOL names, else the first one that
+ * there is. The tests fill it, so it must be nobody else's.
+ */
+bool pool_find(struct pool *pool);
+/* Negative errno if there is no such attribute */
+long long pool_attr(const struct pool *pool, const char *attr);
+struct pool_counters pool_counters(const struct pool *pool);
+
+int pool_open(const struct pool *pool);
+/* DMA_HEAP_IOCTL_ALLOC: a descriptor, or a negative errno */
+int heap_alloc_flags(int heap, __u64 len, __u32 fd_flags, __u64 heap_flags);
+int heap_alloc(int heap, __u64 len);
+
+/* MAP_SHARED, aligned to PMD_SIZE; NULL and errno if it fails */
+void *map_at(int fd, size_t size, int prot, __u64 offset);
+void *map_shared(int fd, size_t size);
+
+/* A 64-bit word of the pattern is found again in any byte alignment of 8 */
+void fill(void *p, size_t size, __u64 pattern);
+/* Index of the first word that differs, or -1 */
+long check(const void *p, size_t size, __u64 pattern);
+/* Number of words that are the pattern */
+size_t count(const void *p, size_t size, __u64 pattern);
+
+/* What the process has mapped there; 0 if nothing, or if no memtype_test tells */
+__u64 phys_of(const void *p);
+/* Reading there (writing, if write) raises a signal: which one, 0 if none */
+int signal_of_access(void *p, bool write);
+
+bool write_file(const char *path, const char *text);
+
+#endif /* SELFTEST_CARVEOUT_H */

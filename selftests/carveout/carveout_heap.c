@@ -1,0 +1,984 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * carveout_heap - The node under /dev/dma_heap, its buffers and their mappings
+ *
+ * What DMA_HEAP_IOCTL_ALLOC and mmap() of the node give and refuse, what may be
+ * done to a mapping, how long a buffer lives, and what the pool's counters say.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+
+#include "kselftest_harness.h"
+
+#include "carveout.h"
+#include "dmabuf_importer.h"
+#include "memtype_test.h"
+
+#define PATTERN		0x5ca1ab1edeadbea7ULL
+#define MAX_BUFFERS	600
+
+/* Counters as they must be; the high-water mark is compared where it matters */
+#define EXPECT_COUNTERS(_free, _largest, _buffers)			\
+do {									\
+	struct pool_counters _c = pool_counters(&self->pool);		\
+									\
+	EXPECT_EQ(_c.total, self->pool.total);				\
+	EXPECT_EQ(_c.free, (_free));					\
+	EXPECT_EQ(_c.largest, (_largest));				\
+	EXPECT_EQ(_c.buffers, (_buffers));				\
+} while (0)
+
+#define EXPECT_UNUSED()							\
+	EXPECT_COUNTERS(self->pool.total, self->pool.total, 0)
+
+FIXTURE(heap) {
+	struct pool pool;
+	int heap;
+	size_t page;
+};
+
+FIXTURE_SETUP(heap)
+{
+	if (!pool_find(&self->pool))
+		SKIP(return, "no pool: is carveout_heap loaded?");
+	self->heap = pool_open(&self->pool);
+	ASSERT_LE(0, self->heap);
+	self->page = sysconf(_SC_PAGESIZE);
+	/* Nobody else's, and nothing left by the test before */
+	EXPECT_UNUSED();
+}
+
+FIXTURE_TEARDOWN(heap)
+{
+	close(self->heap);
+}
+
+TEST_F(heap, size_zero)
+{
+	EXPECT_EQ(heap_alloc(self->heap, 0), -EINVAL);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, size_one)
+{
+	int buf = heap_alloc(self->heap, 1);
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(lseek(buf, 0, SEEK_END), self->page);
+	EXPECT_EQ(pool_attr(&self->pool, "free_bytes"), self->pool.total - self->page);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	close(buf);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, size_rounded_up)
+{
+	int buf = heap_alloc(self->heap, self->page + 1);
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(lseek(buf, 0, SEEK_END), 2 * self->page);
+	EXPECT_EQ(pool_attr(&self->pool, "free_bytes"), self->pool.total - 2 * self->page);
+	close(buf);
+}
+
+TEST_F(heap, size_pool)
+{
+	int buf = heap_alloc(self->heap, self->pool.total);
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(lseek(buf, 0, SEEK_END), self->pool.total);
+	EXPECT_COUNTERS(0, 0, 1);
+	EXPECT_EQ(pool_attr(&self->pool, "high_water_bytes"), self->pool.total);
+	EXPECT_EQ(heap_alloc(self->heap, 1), -ENOMEM);
+	close(buf);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, size_pool_plus_one)
+{
+	EXPECT_EQ(heap_alloc(self->heap, self->pool.total + 1), -ENOMEM);
+	EXPECT_UNUSED();
+}
+
+/* Rounding up must not make a huge size a small one */
+TEST_F(heap, size_overflow)
+{
+	static const __u64 sizes[] = { ~0ULL, ~0ULL - 4095, 1ULL << 63, 1ULL << 52, 1ULL << 32 };
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if (sizes[i] <= self->pool.total)
+			continue;
+		ret = heap_alloc(self->heap, sizes[i]);
+		EXPECT_TRUE(ret == -ENOMEM || ret == -EINVAL)
+			TH_LOG("size %#llx: %d", sizes[i], ret);
+	}
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, flags)
+{
+	struct dma_heap_allocation_data data = {
+		.len = self->page, .fd_flags = O_RDWR, .fd = 1,
+	};
+	int buf;
+
+	EXPECT_EQ(heap_alloc_flags(self->heap, self->page, O_RDWR, 1), -EINVAL);
+	EXPECT_EQ(heap_alloc_flags(self->heap, self->page, O_RDWR, 1ULL << 63), -EINVAL);
+	EXPECT_EQ(heap_alloc_flags(self->heap, self->page, O_RDWR | O_NONBLOCK, 0), -EINVAL);
+	EXPECT_EQ(heap_alloc_flags(self->heap, self->page, 1U << 31, 0), -EINVAL);
+	/* An output, but zero on input in this ABI */
+	EXPECT_EQ(ioctl(self->heap, DMA_HEAP_IOCTL_ALLOC, &data), -1);
+	EXPECT_EQ(errno, EINVAL);
+
+	buf = heap_alloc_flags(self->heap, self->page, O_RDWR | O_CLOEXEC, 0);
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(fcntl(buf, F_GETFD), FD_CLOEXEC);
+	EXPECT_EQ(fcntl(buf, F_GETFL) & O_ACCMODE, O_RDWR);
+	close(buf);
+	buf = heap_alloc_flags(self->heap, self->page, O_RDWR, 0);
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(fcntl(buf, F_GETFD), 0);
+	close(buf);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, bad_ioctl)
+{
+	EXPECT_EQ(ioctl(self->heap, DMA_HEAP_IOCTL_ALLOC, NULL), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(ioctl(self->heap, _IO(DMA_HEAP_IOC_MAGIC, 0x77), NULL), -1);
+	EXPECT_TRUE(errno == ENOTTY || errno == EINVAL);
+	EXPECT_UNUSED();
+}
+
+/* The copy to user space fails when the buffer is there already */
+TEST_F(heap, read_only_argument)
+{
+	struct dma_heap_allocation_data *data;
+
+	data = mmap(NULL, self->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, data);
+	data->len = self->page;
+	data->fd_flags = O_RDWR;
+	mprotect(data, self->page, PROT_READ);
+	EXPECT_EQ(ioctl(self->heap, DMA_HEAP_IOCTL_ALLOC, data), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, no_descriptor_left)
+{
+	struct rlimit limit = { .rlim_cur = 0, .rlim_max = 0 };
+	struct rlimit old;
+
+	ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+	limit.rlim_max = old.rlim_max;
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	EXPECT_EQ(heap_alloc(self->heap, self->page), -EMFILE);
+	setrlimit(RLIMIT_NOFILE, &old);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, zeroed)
+{
+	size_t size = self->pool.total;
+	int round, buf;
+	void *p;
+
+	for (round = 0; round < 2; round++) {
+		buf = heap_alloc(self->heap, size);
+		ASSERT_LE(0, buf);
+		p = map_shared(buf, size);
+		ASSERT_NE(NULL, p);
+		EXPECT_EQ(check(p, size, 0), -1);
+		fill(p, size, PATTERN);
+		EXPECT_EQ(check(p, size, PATTERN), -1);
+		munmap(p, size);
+		close(buf);
+	}
+}
+
+TEST_F(heap, contiguous_and_aligned)
+{
+	size_t size = 2 * CARVEOUT_PMD_SIZE + self->page, off;
+	int small = heap_alloc(self->heap, self->page);
+	int buf = heap_alloc(self->heap, size);
+	__u64 phys;
+	char *p;
+
+	ASSERT_LE(0, small);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	fill(p, size, PATTERN);
+	phys = phys_of(p);
+	if (!phys)
+		SKIP(return, "/dev/memtype_test, which reads entries, is not there");
+	EXPECT_EQ(phys % CARVEOUT_PMD_SIZE, 0);
+	for (off = 0; off < size; off += self->page)
+		ASSERT_EQ(phys_of(p + off), phys + off);
+}
+
+/* Write-combine in the PTE, 2 MiB entries, and nothing more than that */
+TEST_F(heap, host_entries)
+{
+	size_t size = 2 * CARVEOUT_PMD_SIZE + self->page;
+	int buf = heap_alloc(self->heap, size), fd;
+	struct memtype_test_pte pte;
+	size_t offs[] = { 0, CARVEOUT_PMD_SIZE, size - self->page };
+	unsigned int i;
+	char *p;
+
+	fd = open("/dev/memtype_test", O_RDWR);
+	if (fd < 0)
+		SKIP(return, "/dev/memtype_test, which reads entries, is not there");
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	for (i = 0; i < 3; i++) {
+		pte = (struct memtype_test_pte) { .addr = (__u64)p + offs[i] };
+		WRITE_ONCE(*(__u64 *)(p + offs[i]), 1);
+		ASSERT_EQ(ioctl(fd, MEMTYPE_TEST_GET_PTE, &pte), 0);
+		EXPECT_EQ(pte.type, MEMTYPE_TEST_NC);
+		EXPECT_EQ(pte.writable, 1);
+		EXPECT_EQ(pte.size, i < 2 ? CARVEOUT_PMD_SIZE : self->page);
+	}
+
+	/* Made read-only and back, entries keep their type */
+	ASSERT_EQ(mprotect(p, size, PROT_READ), 0);
+	EXPECT_EQ(signal_of_access(p, true), SIGSEGV);
+	ASSERT_EQ(mprotect(p, size, PROT_READ | PROT_WRITE), 0);
+	for (i = 0; i < 3; i++) {
+		pte = (struct memtype_test_pte) { .addr = (__u64)p + offs[i] };
+		WRITE_ONCE(*(__u64 *)(p + offs[i]), 1);
+		ASSERT_EQ(ioctl(fd, MEMTYPE_TEST_GET_PTE, &pte), 0);
+		EXPECT_EQ(pte.type, MEMTYPE_TEST_NC);
+	}
+}
+
+static bool vma_flag(const void *p, const char *flag)
+{
+	unsigned long start, end;
+	bool inside = false;
+	char line[512];
+	bool found = false;
+	FILE *f;
+
+	f = fopen("/proc/self/smaps", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			inside = (unsigned long)p >= start && (unsigned long)p < end;
+		else if (inside && !strncmp(line, "VmFlags:", 8))
+			found = strstr(line, flag);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+TEST_F(heap, vma_flags)
+{
+	int buf = heap_alloc(self->heap, self->page);
+	char *p;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	EXPECT_TRUE(vma_flag(p, " sh"));
+	EXPECT_TRUE(vma_flag(p, " pf"));	/* no struct pages */
+	EXPECT_TRUE(vma_flag(p, " dc"));	/* not over fork() */
+	EXPECT_TRUE(vma_flag(p, " de"));	/* mremap() does not grow it */
+	EXPECT_FALSE(vma_flag(p, " me"));	/* may not become executable */
+	EXPECT_FALSE(vma_flag(p, " ex"));
+}
+
+TEST_F(heap, map_private)
+{
+	int buf = heap_alloc(self->heap, self->page);
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(mmap(NULL, self->page, PROT_READ, MAP_PRIVATE, buf, 0), MAP_FAILED);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(mmap(NULL, self->page, PROT_READ | PROT_WRITE, MAP_PRIVATE, buf, 0),
+		  MAP_FAILED);
+	EXPECT_EQ(errno, EINVAL);
+	close(buf);
+	EXPECT_EQ(mmap(NULL, self->page, PROT_READ | PROT_WRITE, MAP_PRIVATE, self->heap, 0),
+		  MAP_FAILED);
+	EXPECT_EQ(errno, EINVAL);
+	/* and that left no buffer behind */
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, map_exec)
+{
+	int buf = heap_alloc(self->heap, self->page);
+	void *p;
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(mmap(NULL, self->page, PROT_READ | PROT_EXEC, MAP_SHARED, buf, 0), MAP_FAILED);
+	EXPECT_EQ(errno, EPERM);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(mprotect(p, self->page, PROT_READ | PROT_EXEC), -1);
+	EXPECT_EQ(errno, EACCES);
+	EXPECT_EQ(signal_of_access(p, true), 0);
+	close(buf);
+	munmap(p, self->page);
+	EXPECT_EQ(mmap(NULL, self->page, PROT_READ | PROT_EXEC, MAP_SHARED, self->heap, 0),
+		  MAP_FAILED);
+	EXPECT_EQ(errno, EPERM);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, map_beyond)
+{
+	size_t size = 4 * self->page;
+	int buf = heap_alloc(self->heap, size);
+	char *p;
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(map_at(buf, size + self->page, PROT_READ, 0), NULL);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(map_at(buf, size, PROT_READ, self->page), NULL);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(map_at(buf, self->page, PROT_READ, size), NULL);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(map_at(buf, self->page, PROT_READ, 1ULL << 51), NULL);
+
+	/* The last page alone, by its offset */
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	fill(p + size - self->page, self->page, PATTERN);
+	p = map_at(buf, self->page, PROT_READ, size - self->page);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(check(p, self->page, PATTERN), -1);
+}
+
+/* A mapping whose address or offset is not PMD aligned has the same content */
+TEST_F(heap, map_unaligned)
+{
+	size_t size = 2 * CARVEOUT_PMD_SIZE, off;
+	int buf = heap_alloc(self->heap, size);
+	char *p, *q;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	for (off = 0; off < size; off += self->page)
+		*(__u64 *)(p + off) = off;
+
+	q = map_at(buf, size - self->page, PROT_READ, self->page);
+	ASSERT_NE(NULL, q);
+	for (off = self->page; off < size; off += self->page)
+		ASSERT_EQ(*(__u64 *)(q + off - self->page), off);
+
+	q = mmap(NULL, size + CARVEOUT_PMD_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, q);
+	q = (char *)(((unsigned long)q + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1)) +
+		self->page;
+	q = mmap(q, size - CARVEOUT_PMD_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, buf, 0);
+	ASSERT_NE(MAP_FAILED, q);
+	for (off = 0; off < size - CARVEOUT_PMD_SIZE; off += self->page)
+		ASSERT_EQ(*(__u64 *)(q + off), off);
+}
+
+TEST_F(heap, read_only_descriptor)
+{
+	int buf = heap_alloc_flags(self->heap, self->page, O_RDONLY | O_CLOEXEC, 0);
+	void *p;
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(mmap(NULL, self->page, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0), MAP_FAILED);
+	EXPECT_EQ(errno, EACCES);
+	p = map_at(buf, self->page, PROT_READ, 0);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(check(p, self->page, 0), -1);
+	EXPECT_EQ(signal_of_access(p, true), SIGSEGV);
+	EXPECT_EQ(mprotect(p, self->page, PROT_READ | PROT_WRITE), -1);
+	EXPECT_EQ(errno, EACCES);
+}
+
+TEST_F(heap, mremap)
+{
+	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	int buf = heap_alloc(self->heap, size);
+	char *p, *q;
+
+	ASSERT_LE(0, buf);
+	/* Half of it, so that there is something to grow into */
+	p = map_shared(buf, size / 2);
+	ASSERT_NE(NULL, p);
+	fill(p, size / 2, PATTERN);
+	EXPECT_EQ(mremap(p, size / 2, size, MREMAP_MAYMOVE), MAP_FAILED);
+	EXPECT_EQ(mremap(p, size / 2, 2 * size, MREMAP_MAYMOVE), MAP_FAILED);
+	/* An old size of 0 asks for a second mapping */
+	EXPECT_EQ(mremap(p, 0, size, MREMAP_MAYMOVE), MAP_FAILED);
+	EXPECT_EQ(check(p, size / 2, PATTERN), -1);
+
+	/* Moved as it is, it is the same memory; the old place is gone */
+	q = map_at(buf, size / 2, PROT_READ | PROT_WRITE, 0);
+	ASSERT_NE(NULL, q);
+	q = mremap(p, size / 2, size / 2, MREMAP_MAYMOVE | MREMAP_FIXED, q);
+	if (q != MAP_FAILED) {
+		EXPECT_EQ(check(q, size / 2, PATTERN), -1);
+		EXPECT_EQ(signal_of_access(p, false), SIGSEGV);
+	} else {
+		EXPECT_EQ(check(p, size / 2, PATTERN), -1);
+	}
+}
+
+TEST_F(heap, partial_munmap)
+{
+	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	int buf = heap_alloc(self->heap, size);
+	char *p;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	fill(p, size, PATTERN);
+	close(buf);
+	/* A page in the middle of a 2 MiB entry */
+	ASSERT_EQ(munmap(p + 5 * self->page, self->page), 0);
+	EXPECT_EQ(signal_of_access(p + 5 * self->page, false), SIGSEGV);
+	EXPECT_EQ(check(p, 5 * self->page, PATTERN), -1);
+	EXPECT_EQ(check(p + 6 * self->page, size - 6 * self->page, PATTERN), -1);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	ASSERT_EQ(munmap(p, 5 * self->page), 0);
+	ASSERT_EQ(munmap(p + CARVEOUT_PMD_SIZE, CARVEOUT_PMD_SIZE), 0);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	ASSERT_EQ(munmap(p, CARVEOUT_PMD_SIZE), 0);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, close_before_munmap)
+{
+	size_t size = CARVEOUT_PMD_SIZE;
+	int buf = heap_alloc(self->heap, size);
+	char *p;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	fill(p, size, PATTERN);
+	close(buf);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	EXPECT_EQ(pool_attr(&self->pool, "free_bytes"), self->pool.total - size);
+	/* Nobody is given what this mapping still sees */
+	EXPECT_EQ(heap_alloc(self->heap, self->pool.total), -ENOMEM);
+	EXPECT_EQ(check(p, size, PATTERN), -1);
+	munmap(p, size);
+	EXPECT_UNUSED();
+	buf = heap_alloc(self->heap, self->pool.total);
+	EXPECT_LE(0, buf);
+	close(buf);
+}
+
+TEST_F(heap, close_the_node_first)
+{
+	int buf = heap_alloc(self->heap, self->page), other;
+
+	ASSERT_LE(0, buf);
+	close(self->heap);
+	other = pool_open(&self->pool);
+	ASSERT_LE(0, other);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	close(buf);
+	EXPECT_UNUSED();
+	self->heap = other;
+}
+
+TEST_F(heap, dup)
+{
+	int buf = heap_alloc(self->heap, self->page), other;
+	void *p;
+
+	ASSERT_LE(0, buf);
+	other = dup(buf);
+	ASSERT_LE(0, other);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	fill(p, self->page, PATTERN);
+	munmap(p, self->page);
+	close(buf);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	p = map_shared(other, self->page);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(check(p, self->page, PATTERN), -1);
+	munmap(p, self->page);
+	close(other);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, lseek)
+{
+	int buf = heap_alloc(self->heap, 3 * self->page);
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(lseek(buf, 0, SEEK_END), 3 * self->page);
+	EXPECT_EQ(lseek(buf, 0, SEEK_SET), 0);
+	/* dma-buf's own rule */
+	EXPECT_EQ(lseek(buf, 1, SEEK_SET), -1);
+	close(buf);
+	/*
+	 * A VMM's file backend asks for the size of a file. 0 is "I cannot tell"
+	 * and makes it go on; so must the buffer's size once there is one.
+	 */
+	EXPECT_LE(0, lseek(self->heap, 0, SEEK_END));
+}
+
+TEST_F(heap, fork)
+{
+	int buf = heap_alloc(self->heap, self->page), status;
+	void *p;
+	pid_t pid;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	fill(p, self->page, PATTERN);
+	pid = fork();
+	if (!pid) {
+		/* No copy of the mapping; the descriptor is still good */
+		if (signal_of_access(p, false) != SIGSEGV)
+			_exit(1);
+		p = map_shared(buf, self->page);
+		_exit(!p || check(p, self->page, PATTERN) != -1 ? 2 : 0);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(check(p, self->page, PATTERN), -1);
+	munmap(p, self->page);
+	close(buf);
+	EXPECT_UNUSED();
+}
+
+/* MADV_DOFORK may undo that (where it does): then the child's mapping counts */
+TEST_F(heap, fork_with_madvise)
+{
+	int buf = heap_alloc(self->heap, self->page), status;
+	int ready[2], go[2];
+	char c;
+	bool copied;
+	pid_t pid;
+	void *p;
+
+	ASSERT_LE(0, buf);
+	ASSERT_EQ(pipe(ready), 0);
+	ASSERT_EQ(pipe(go), 0);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	fill(p, self->page, PATTERN);
+	copied = !madvise(p, self->page, MADV_DOFORK) && !vma_flag(p, " dc");
+	pid = fork();
+	if (!pid) {
+		close(buf);
+		if (write(ready[1], "", 1) != 1 || read(go[0], &c, 1) != 1)
+			_exit(1);
+		if (copied)
+			_exit(signal_of_access(p, false) || check(p, self->page, PATTERN) != -1 ?
+			      2 : 0);
+		_exit(signal_of_access(p, false) != SIGSEGV ? 3 : 0);
+	}
+	ASSERT_EQ(read(ready[0], &c, 1), 1);
+	munmap(p, self->page);
+	close(buf);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), copied);
+	ASSERT_EQ(write(go[1], "", 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_UNUSED();
+}
+
+static int send_fd(int sock, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {}, byte = 0;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
+}
+
+static int receive_fd(int sock)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {}, byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg;
+	int fd;
+
+	if (recvmsg(sock, &msg, 0) != 1)
+		return -errno;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+		return -EBADMSG;
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
+	return fd;
+}
+
+TEST_F(heap, scm_rights)
+{
+	int sock[2], buf, status;
+	pid_t pid;
+	void *p;
+
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
+	pid = fork();
+	if (!pid) {
+		close(self->heap);
+		buf = receive_fd(sock[1]);
+		p = buf < 0 ? NULL : map_shared(buf, self->page);
+		if (!p || check(p, self->page, PATTERN) != -1)
+			_exit(1);
+		fill(p, self->page, ~PATTERN);
+		/* The sender has closed and unmapped: it lives by us alone */
+		_exit(pool_attr(&self->pool, "buffers") == 1 ? 0 : 2);
+	}
+	buf = heap_alloc(self->heap, self->page);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	fill(p, self->page, PATTERN);
+	munmap(p, self->page);
+	ASSERT_EQ(send_fd(sock[0], buf), 0);
+	close(buf);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_UNUSED();
+}
+
+/* A descriptor in flight keeps the buffer; one that nobody fetches is freed */
+TEST_F(heap, scm_rights_not_received)
+{
+	int sock[2], buf;
+
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
+	buf = heap_alloc(self->heap, self->page);
+	ASSERT_LE(0, buf);
+	ASSERT_EQ(send_fd(sock[0], buf), 0);
+	close(buf);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	close(sock[0]);
+	close(sock[1]);
+	EXPECT_UNUSED();
+}
+
+/* mmap() of the node: one buffer for each open file */
+TEST_F(heap, node_mmap)
+{
+	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	char *p, *q, *r;
+	int other;
+
+	p = map_shared(self->heap, size);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	EXPECT_EQ(pool_attr(&self->pool, "free_bytes"), self->pool.total - size);
+	EXPECT_EQ(check(p, size, 0), -1);
+	fill(p, size, PATTERN);
+
+	/* A second time it is the same, whole or in part */
+	q = map_shared(self->heap, size);
+	ASSERT_NE(NULL, q);
+	EXPECT_EQ(check(q, size, PATTERN), -1);
+	*(__u64 *)(q + CARVEOUT_PMD_SIZE) = 7;
+	EXPECT_EQ(READ_ONCE(*(__u64 *)(p + CARVEOUT_PMD_SIZE)), 7);
+	r = map_at(self->heap, self->page, PROT_READ, CARVEOUT_PMD_SIZE);
+	ASSERT_NE(NULL, r);
+	EXPECT_EQ(READ_ONCE(*(__u64 *)r), 7);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	EXPECT_EQ(map_shared(self->heap, size + self->page), NULL);
+	EXPECT_EQ(errno, EINVAL);
+
+	/* Another open file is another buffer */
+	other = pool_open(&self->pool);
+	ASSERT_LE(0, other);
+	r = map_shared(other, self->page);
+	ASSERT_NE(NULL, r);
+	EXPECT_EQ(check(r, self->page, 0), -1);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 2);
+	munmap(r, self->page);
+	close(other);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+}
+
+/* The buffer outlives the descriptor by its mapping, and the mapping by it */
+TEST_F(heap, node_mmap_lifetime)
+{
+	size_t size = CARVEOUT_PMD_SIZE;
+	int node = pool_open(&self->pool);
+	void *p;
+
+	ASSERT_LE(0, node);
+	p = map_shared(node, size);
+	ASSERT_NE(NULL, p);
+	fill(p, size, PATTERN);
+	munmap(p, size);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	p = map_shared(node, size);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(check(p, size, PATTERN), -1);
+	close(node);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+	EXPECT_EQ(check(p, size, PATTERN), -1);
+	munmap(p, size);
+	EXPECT_UNUSED();
+}
+
+/* What a VMM's file backend does: reserve addresses, then map over them */
+TEST_F(heap, node_mmap_fixed)
+{
+	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	char *area, *p;
+
+	area = mmap(NULL, size + CARVEOUT_PMD_SIZE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, area);
+	area = (char *)(((unsigned long)area + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1));
+	p = mmap(area, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, self->heap, 0);
+	ASSERT_EQ(p, area);
+	fill(p, size, PATTERN);
+	EXPECT_EQ(check(p, size, PATTERN), -1);
+}
+
+TEST_F(heap, node_mmap_exhausted)
+{
+	int buf = heap_alloc(self->heap, self->pool.total);
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(map_shared(self->heap, self->page), NULL);
+	EXPECT_EQ(errno, ENOMEM);
+	close(buf);
+	/* That failure is not for ever */
+	EXPECT_NE(map_shared(self->heap, self->page), NULL);
+}
+
+/* Exhaustion, fragmentation, and that a failure takes nothing */
+TEST_F(heap, exhaustion)
+{
+	size_t size = self->pool.total / 256;
+	struct pool_counters before;
+	int bufs[MAX_BUFFERS], n, i;
+
+	size -= size % self->page;
+	for (n = 0; n < MAX_BUFFERS; n++) {
+		bufs[n] = heap_alloc(self->heap, size);
+		if (bufs[n] < 0)
+			break;
+	}
+	ASSERT_EQ(n, self->pool.total / size);
+	EXPECT_EQ(bufs[n], -ENOMEM);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), n);
+	EXPECT_EQ(pool_attr(&self->pool, "free_bytes"), self->pool.total - n * size);
+
+	/* Every other one: half is free, and nothing larger than one of them */
+	for (i = 0; i < n; i += 2)
+		close(bufs[i]);
+	before = pool_counters(&self->pool);
+	EXPECT_EQ(before.free, (n + 1) / 2 * size + self->pool.total % size);
+	EXPECT_LE(size, before.largest);
+	EXPECT_GT(2 * size, before.largest);
+	EXPECT_EQ(before.buffers, n / 2);
+	EXPECT_EQ(heap_alloc(self->heap, 2 * size), -ENOMEM);
+	EXPECT_EQ(pool_attr(&self->pool, "free_bytes"), before.free);
+	EXPECT_EQ(pool_attr(&self->pool, "largest_free_bytes"), before.largest);
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), before.buffers);
+	for (i = 0; i < n; i += 2) {
+		bufs[i] = heap_alloc(self->heap, size);
+		ASSERT_LE(0, bufs[i]);
+	}
+	for (i = 0; i < n; i++)
+		close(bufs[i]);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, high_water)
+{
+	__u64 before = pool_attr(&self->pool, "high_water_bytes");
+	int buf;
+
+	EXPECT_LE(before, self->pool.total);
+	buf = heap_alloc(self->heap, self->page);
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(pool_attr(&self->pool, "high_water_bytes"),
+		  before > self->page ? before : self->page);
+	close(buf);
+	buf = heap_alloc(self->heap, self->pool.total);
+	ASSERT_LE(0, buf);
+	close(buf);
+	/* A mark stays */
+	EXPECT_EQ(pool_attr(&self->pool, "high_water_bytes"), self->pool.total);
+	EXPECT_UNUSED();
+}
+
+TEST_F(heap, attributes_are_read_only)
+{
+	static const char * const names[] = {
+		"total_bytes", "free_bytes", "largest_free_bytes", "buffers", "high_water_bytes",
+	};
+	char path[192];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "/sys/class/misc/carveout-%s/%s", self->pool.name,
+			 names[i]);
+		EXPECT_EQ(access(path, F_OK), 0);
+		EXPECT_FALSE(write_file(path, "1"));
+	}
+}
+
+TEST_F(heap, node_mode)
+{
+	struct stat st;
+
+	ASSERT_EQ(fstat(self->heap, &st), 0);
+	EXPECT_TRUE(S_ISCHR(st.st_mode));
+	EXPECT_EQ(st.st_mode & 07777, 0600);
+}
+
+/* No route by pages: what pins user memory is refused */
+TEST_F(heap, no_pages_to_pin)
+{
+	int buf = heap_alloc(self->heap, self->page), fds[2];
+	struct iovec iov;
+	void *p;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	fill(p, self->page, PATTERN);
+	ASSERT_EQ(pipe(fds), 0);
+	iov = (struct iovec) { .iov_base = p, .iov_len = self->page };
+	EXPECT_EQ(vmsplice(fds[1], &iov, 1, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+	/* A copy by the CPU is not a mapping */
+	EXPECT_EQ(write(fds[1], p, self->page), self->page);
+}
+
+TEST_F(heap, importers)
+{
+	int buf = heap_alloc(self->heap, self->page), importer;
+
+	importer = open("/dev/dmabuf_importer", O_RDWR);
+	if (importer < 0)
+		SKIP(return, "no /dev/dmabuf_importer");
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(ioctl(importer, DMABUF_IMPORTER_ATTACH, buf), -1);
+	EXPECT_EQ(errno, EOPNOTSUPP);
+	EXPECT_EQ(ioctl(importer, DMABUF_IMPORTER_VMAP, buf), -1);
+	EXPECT_TRUE(errno == EOPNOTSUPP || errno == EINVAL);
+	close(buf);
+	EXPECT_UNUSED();
+}
+
+/* The barriers that dma-buf users put around CPU accesses do no harm */
+TEST_F(heap, sync)
+{
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
+	int buf = heap_alloc(self->heap, self->page);
+
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(ioctl(buf, DMA_BUF_IOCTL_SYNC, &sync), 0);
+	sync.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW;
+	EXPECT_EQ(ioctl(buf, DMA_BUF_IOCTL_SYNC, &sync), 0);
+}
+
+/* A process that is killed leaves neither a buffer nor its data */
+TEST_F(heap, killed_process)
+{
+	size_t size = self->pool.total / 2;
+	int status, fds[2], buf;
+	pid_t pid;
+	char c;
+	void *p;
+
+	size -= size % CARVEOUT_PMD_SIZE;
+	ASSERT_EQ(pipe(fds), 0);
+	pid = fork();
+	if (!pid) {
+		buf = heap_alloc(self->heap, size);
+		p = buf < 0 ? NULL : map_shared(buf, size);
+		if (!p)
+			_exit(1);
+		fill(p, size, PATTERN);
+		if (write(fds[1], "", 1) != 1)
+			_exit(2);
+		for (;;)	/* killed while it writes */
+			fill(p, size, PATTERN);
+	}
+	ASSERT_EQ(read(fds[0], &c, 1), 1);
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	ASSERT_TRUE(WIFSIGNALED(status));
+	EXPECT_UNUSED();
+	buf = heap_alloc(self->heap, self->pool.total);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, self->pool.total);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(count(p, self->pool.total, PATTERN), 0);
+	EXPECT_EQ(check(p, self->pool.total, 0), -1);
+}
+
+/* The same by pieces: what one owner wrote, no later owner finds */
+TEST_F(heap, remanence)
+{
+	size_t size = self->pool.total / 8, off;
+	int bufs[8], i;
+	char *p;
+
+	size -= size % self->page;
+	for (i = 0; i < 8; i++) {
+		bufs[i] = heap_alloc(self->heap, size);
+		ASSERT_LE(0, bufs[i]);
+		p = map_shared(bufs[i], size);
+		ASSERT_NE(NULL, p);
+		fill(p, size, PATTERN);
+		/* some freed by the munmap(), some by the close() */
+		if (i & 1)
+			munmap(p, size);
+	}
+	for (i = 0; i < 8; i++)
+		close(bufs[i]);
+	/* The even ones are still mapped: nothing of them may be handed out */
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 4);
+	for (i = 0; i < 4; i++) {
+		bufs[i] = heap_alloc(self->heap, size);
+		ASSERT_LE(0, bufs[i]);
+		p = map_shared(bufs[i], size);
+		ASSERT_NE(NULL, p);
+		for (off = 0; off < size; off += self->page)
+			ASSERT_EQ(check(p + off, self->page, 0), -1);
+	}
+	EXPECT_EQ(heap_alloc(self->heap, size), -ENOMEM);
+}
+
+TEST_HARNESS_MAIN

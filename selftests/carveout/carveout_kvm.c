@@ -1,0 +1,592 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * carveout_kvm - A guest in a buffer of the carve-out module
+ *
+ * Stage 2 must be Normal-NC and use 2 MiB blocks, with KVM_MEM_NONCACHEABLE and,
+ * because of the driver's grant, without it; on a kernel that does not know the
+ * flag, too. Where the stage-2 page tables cannot be read, a kprobe on the
+ * function that writes them says what it was told. And a buffer that was freed
+ * and handed on is no longer the guest's, however busily that writes.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <linux/bitmap.h>
+
+#include "kselftest_harness.h"
+#include "memtype.h"
+
+#include "carveout.h"
+
+#define SIZE		SZ_4M
+#define PATTERN		0x6e6f7420796f7572ULL
+#define WRITERS		2
+/* Fewer where they take longer, on a kernel with debugging options */
+#define ROUNDS		50
+#define SECONDS		12
+
+/* ---- what stage 2 is ---- */
+
+#define TRACING		"/sys/kernel/tracing"
+#define PROBE		"carveout/s2map"
+#define PROBED		"kvm_pgtable_stage2_map addr=%x1:x64 size=%x2:x64 prot=%x4:x64"
+
+/* Bits of enum kvm_pgtable_prot, the argument that the kprobe shows (6.12) */
+#define PROT_X		BIT(0)
+#define PROT_DEVICE	BIT(3)
+#define PROT_NORMAL_NC	BIT(4)
+
+static bool s2_probe_start(void)
+{
+	if (access(TRACING "/kprobe_events", F_OK))
+		mount("tracefs", TRACING, "tracefs", 0, NULL);
+	write_file(TRACING "/events/" PROBE "/enable", "0");
+	write_file(TRACING "/kprobe_events", "-:" PROBE "\n");
+	return write_file(TRACING "/kprobe_events", "p:" PROBE " " PROBED "\n") &&
+	       write_file(TRACING "/trace", "\n") &&
+	       write_file(TRACING "/events/" PROBE "/enable", "1");
+}
+
+static void s2_probe_stop(void)
+{
+	write_file(TRACING "/events/" PROBE "/enable", "0");
+	write_file(TRACING "/kprobe_events", "-:" PROBE "\n");
+}
+
+/* Everything mapped in the slot was Normal-NC, not executable, of that size */
+static void expect_nc_probed(u64 leaf_size, u64 count, const char *when)
+{
+	unsigned long addr, size, prot;
+	char line[512], *args;
+	u64 n = 0;
+	FILE *f;
+
+	f = fopen(TRACING "/trace", "r");
+	TEST_ASSERT(f, "%s/trace: %s", TRACING, strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		args = strstr(line, " addr=");
+		if (!args || sscanf(args, " addr=%lx size=%lx prot=%lx", &addr, &size, &prot) != 3)
+			continue;
+		if (addr < MT_GPA || addr >= MT_GPA + SIZE)
+			continue;
+		n++;
+		TEST_ASSERT(prot & PROT_NORMAL_NC && !(prot & (PROT_DEVICE | PROT_X)),
+			    "%s: mapped %#lx with protection %#lx", when, addr, prot);
+		TEST_ASSERT(size == leaf_size, "%s: mapped %#lx with %#lx bytes, expected %#lx",
+			    when, addr, size, (unsigned long)leaf_size);
+	}
+	fclose(f);
+	TEST_ASSERT(n == count, "%s: %lu mappings, expected %lu", when, (unsigned long)n,
+		    (unsigned long)count);
+}
+
+static void expect_nc_dumped(struct kvm_vm *vm, u64 leaf_size, u64 count, const char *when)
+{
+	struct s2_range *ranges;
+	u64 leaves = 0;
+	size_t i, nr;
+
+	nr = s2_dump(vm, MT_GPA, SIZE, &ranges);
+	for (i = 0; i < nr; i++) {
+		TEST_ASSERT(!strcmp(ranges[i].type, S2_NC), "%s: %#lx-%#lx is '%s'", when,
+			    (unsigned long)ranges[i].start, (unsigned long)ranges[i].end,
+			    ranges[i].type);
+		TEST_ASSERT(ranges[i].xn, "%s: %#lx-%#lx is executable (%s)", when,
+			    (unsigned long)ranges[i].start, (unsigned long)ranges[i].end,
+			    ranges[i].perms);
+		TEST_ASSERT(ranges[i].leaf_size == leaf_size,
+			    "%s: leaves of %#lx bytes, expected %#lx", when,
+			    (unsigned long)ranges[i].leaf_size, (unsigned long)leaf_size);
+		leaves += (ranges[i].end - ranges[i].start) / leaf_size;
+	}
+	free(ranges);
+	TEST_ASSERT(leaves == count, "%s: %lu leaves, expected %lu", when,
+		    (unsigned long)leaves, (unsigned long)count);
+}
+
+/* ---- a pool, a VM, a buffer ---- */
+
+struct env {
+	struct pool pool;
+	int heap;
+	int buf;
+	void *hva;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	bool probed;		/* by kprobe, there is no dump */
+};
+
+static void pool_require(struct pool *pool, int *heap)
+{
+	mt_require_pfnmap();
+	if (!pool_find(pool))
+		mt_skip("no pool: is carveout_heap loaded?");
+	*heap = pool_open(pool);
+	TEST_ASSERT(*heap >= 0, "%s: %s", pool->path, strerror(errno));
+	TEST_ASSERT(!pool_attr(pool, "buffers"), "Somebody else uses %s", pool->path);
+}
+
+static void require_flag(u32 flags)
+{
+	if (flags & KVM_MEM_NONCACHEABLE)
+		mt_require_noncacheable();
+}
+
+static struct env env_create(u64 size, u32 flags)
+{
+	struct env e = {};
+
+	require_flag(flags);
+	pool_require(&e.pool, &e.heap);
+	e.buf = heap_alloc(e.heap, size);
+	TEST_ASSERT(e.buf >= 0, "Buffer: %s", strerror(-e.buf));
+	e.hva = map_shared(e.buf, size);
+	TEST_ASSERT(e.hva, "mmap: %s", strerror(errno));
+	e.vm = mt_vm_create(&e.vcpu, SIZE);
+	e.probed = !s2_dump_exists(e.vm);
+	if (e.probed && !s2_probe_start())
+		mt_skip("neither a stage-2 dump nor kprobes");
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, flags, MT_GPA, size, e.hva), 0);
+	return e;
+}
+
+static void env_free(struct env *e, u64 size)
+{
+	kvm_vm_free(e->vm);
+	munmap(e->hva, size);
+	close(e->buf);
+	if (e->probed)
+		s2_probe_stop();
+	TEST_ASSERT(!pool_attr(&e->pool, "buffers"), "A buffer is left");
+	close(e->heap);
+}
+
+static void expect_nc(struct env *e, u64 leaf_size, u64 count, const char *when)
+{
+	if (e->probed)
+		expect_nc_probed(leaf_size, count, when);
+	else
+		expect_nc_dumped(e->vm, leaf_size, count, when);
+}
+
+/* What only Normal memory allows, and that both see the same */
+static void check_accesses(struct env *e)
+{
+	u64 *word = e->hva;
+
+	mt_access_ok(e->vcpu, MT_STR, MT_GPA + 1, 0x1122334455667788);
+	TEST_ASSERT_EQ(READ_ONCE(word[0]), 0x2233445566778800);
+	mt_access_ok(e->vcpu, MT_LDP, MT_GPA + 4, 0);
+	WRITE_ONCE(word[3], 42);
+	TEST_ASSERT_EQ(mt_access_ok(e->vcpu, MT_LDR, MT_GPA + 24, 0), 42);
+}
+
+static void test_blocks(u32 flags)
+{
+	struct env e = env_create(SIZE, flags);
+
+	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "filled");
+	check_accesses(&e);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(e.hva + 700 * SZ_4K)), 700);
+	env_free(&e, SIZE);
+}
+
+MT_TEST(blocks)
+{
+	test_blocks(0);
+}
+
+MT_TEST(blocks_flag)
+{
+	test_blocks(KVM_MEM_NONCACHEABLE);
+}
+
+/* A first read must not leave a mapping that needs another fault for a write */
+MT_TEST(blocks_read_first)
+{
+	struct env e = env_create(SIZE, 0);
+
+	mt_access_ok(e.vcpu, MT_LDR, MT_GPA, 0);
+	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + SZ_2M, 0);
+	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "read, then filled");
+	env_free(&e, SIZE);
+}
+
+static void test_pages(u32 flags)
+{
+	struct env e = env_create(SZ_64K, flags);
+
+	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SZ_64K / SZ_4K);
+	expect_nc(&e, SZ_4K, SZ_64K / SZ_4K, "filled");
+	check_accesses(&e);
+	env_free(&e, SZ_64K);
+}
+
+MT_TEST(pages)
+{
+	test_pages(0);
+}
+
+MT_TEST(pages_flag)
+{
+	test_pages(KVM_MEM_NONCACHEABLE);
+}
+
+/* mmap() of the node instead of a dma-buf, as an unmodified VMM has it */
+static void test_node(u32 flags)
+{
+	struct kvm_vcpu *vcpu;
+	struct env e = {};
+
+	require_flag(flags);
+	pool_require(&e.pool, &e.heap);
+	e.hva = map_shared(e.heap, SIZE);
+	TEST_ASSERT(e.hva, "mmap of %s: %s", e.pool.path, strerror(errno));
+	e.vm = mt_vm_create(&vcpu, SIZE);
+	e.vcpu = vcpu;
+	e.probed = !s2_dump_exists(e.vm);
+	if (e.probed && !s2_probe_start())
+		mt_skip("neither a stage-2 dump nor kprobes");
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, flags, MT_GPA, SIZE, e.hva), 0);
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "filled");
+	check_accesses(&e);
+	kvm_vm_free(e.vm);
+	if (e.probed)
+		s2_probe_stop();
+}
+
+MT_TEST(node)
+{
+	test_node(0);
+}
+
+MT_TEST(node_flag)
+{
+	test_node(KVM_MEM_NONCACHEABLE);
+}
+
+/* A kernel without the flag says so, and maps nothing */
+MT_TEST(flag_unknown)
+{
+	struct kvm_vcpu *vcpu;
+	struct env e = {};
+
+	if (kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
+		mt_skip("this kernel knows the flag");
+	pool_require(&e.pool, &e.heap);
+	e.hva = map_shared(e.heap, SIZE);
+	TEST_ASSERT(e.hva, "mmap of %s: %s", e.pool.path, strerror(errno));
+	e.vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, e.hva), EINVAL);
+	kvm_vm_free(e.vm);
+}
+
+/* ---- dirty logging ---- */
+
+static const unsigned int written[] = { 0, 5, 6, 511, 512, 700, SIZE / SZ_4K - 1 };
+
+static void expect_dirty(struct env *e, unsigned int nr, const char *when)
+{
+	unsigned long *bitmap = bitmap_zalloc(SIZE / SZ_4K);
+	unsigned int page, i, want;
+
+	kvm_vm_get_dirty_log(e->vm, MT_SLOT, bitmap);
+	for (page = 0; page < SIZE / SZ_4K; page++) {
+		want = 0;
+		for (i = 0; i < nr; i++)
+			want |= written[i] == page;
+		TEST_ASSERT(test_bit(page, bitmap) == want, "%s: page %u is %sdirty", when, page,
+			    want ? "not " : "");
+	}
+	free(bitmap);
+}
+
+MT_TEST(dirty_log)
+{
+	struct env e = env_create(SIZE, KVM_MEM_NONCACHEABLE);
+	int i, round;
+
+	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_NONCACHEABLE | KVM_MEM_LOG_DIRTY_PAGES,
+				    MT_GPA, SIZE, e.hva), 0);
+	expect_dirty(&e, 0, "nothing written");
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < ARRAY_SIZE(written); i++)
+			mt_access_ok(e.vcpu, MT_STR, MT_GPA + written[i] * SZ_4K, i);
+		expect_dirty(&e, ARRAY_SIZE(written), "written");
+		expect_dirty(&e, 0, "log read twice");
+	}
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, e.hva), 0);
+	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "logging off");
+	env_free(&e, SIZE);
+}
+
+/* Without the flag no kernel logs writes to memory without struct pages */
+MT_TEST(dirty_log_needs_flag)
+{
+	struct env e = env_create(SIZE, 0);
+
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_LOG_DIRTY_PAGES, MT_GPA, SIZE, e.hva), EINVAL);
+	env_free(&e, SIZE);
+}
+
+/* ---- two VMs ---- */
+
+static void test_two_vms(u32 flags)
+{
+	struct env e = env_create(SIZE, flags);
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva;
+
+	/* The other maps the same buffer for itself */
+	hva = map_shared(e.buf, SIZE);
+	TEST_ASSERT(hva, "mmap: %s", strerror(errno));
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, flags, MT_GPA, SIZE, hva), 0);
+
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + SZ_2M, PATTERN);
+	TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_2M, 0), PATTERN);
+	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_2M + 1, ~0UL);
+	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA + SZ_2M + 1, 0), ~0UL);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + SZ_2M)),
+		       READ_ONCE(*(u64 *)(e.hva + SZ_2M)));
+	expect_nc(&e, SZ_2M, e.probed ? 2 : 1, "shared");
+	if (!e.probed)
+		expect_nc_dumped(vm, SZ_2M, 1, "shared, the other VM");
+
+	/* One goes; the other's mapping stays */
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + SZ_2M, 1);
+	env_free(&e, SIZE);
+}
+
+MT_TEST(two_vms)
+{
+	test_two_vms(0);
+}
+
+MT_TEST(two_vms_flag)
+{
+	test_two_vms(KVM_MEM_NONCACHEABLE);
+}
+
+/* ---- buffers that go while guests write ---- */
+
+static void guest_writer(u64 gpa, u64 size)
+{
+	u64 off;
+
+	for (;;)
+		for (off = 0; off < size; off += SZ_4K)
+			WRITE_ONCE(*(u64 *)(gpa + off), PATTERN);
+}
+
+static unsigned int mappings;	/* that there have been so far */
+static bool writers_stop;
+
+static void *writer_thread(void *arg)
+{
+	struct kvm_vcpu *vcpu = arg;
+	unsigned int before;
+
+	while (!READ_ONCE(writers_stop)) {
+		before = READ_ONCE(mappings);
+		if (!__vcpu_run(vcpu) || errno == EINTR)
+			continue;
+		TEST_ASSERT(errno == EFAULT, "KVM_RUN: %s", strerror(errno));
+		/* The mapping has gone. KVM logs each of these: await the next one. */
+		while (READ_ONCE(mappings) == before && !READ_ONCE(writers_stop))
+			usleep(200);
+	}
+	return NULL;
+}
+
+static struct kvm_vm *writers_create(struct kvm_vcpu **vcpus)
+{
+	struct kvm_vm *vm = __vm_create(VM_SHAPE_DEFAULT, WRITERS, SIZE / SZ_4K);
+	int i;
+
+	for (i = 0; i < WRITERS; i++) {
+		vcpus[i] = vm_vcpu_add(vm, i, guest_writer);
+		vcpu_args_set(vcpus[i], 2, MT_GPA, SIZE);
+	}
+	kvm_arch_vm_finalize_vcpus(vm);
+	virt_map(vm, MT_GPA, MT_GPA, SIZE / vm->page_size);
+	return vm;
+}
+
+/*
+ * Another process takes the buffer as soon as there is one to be had, and must
+ * find nothing there, then or later, but what it writes itself.
+ */
+static int next_owner(int heap, int go, int done)
+{
+	void *p;
+	char c;
+	int i, buf;
+
+	while (read(go, &c, 1) == 1) {
+		do {
+			buf = heap_alloc(heap, SIZE);
+		} while (buf == -ENOMEM);
+		if (buf < 0)
+			return 1;
+		p = map_shared(buf, SIZE);
+		if (!p)
+			return 2;
+		for (i = 0; i < 2; i++)
+			if (check(p, SIZE, 0) != -1)
+				return 3;
+		fill(p, SIZE, ~PATTERN);
+		if (check(p, SIZE, ~PATTERN) != -1)
+			return 4;
+		munmap(p, SIZE);
+		close(buf);
+		if (write(done, "", 1) != 1)
+			return 5;
+	}
+	return 0;
+}
+
+static void test_freed(u32 flags)
+{
+	int go[2], done[2], filler, buf, i, round, status;
+	struct kvm_vcpu *vcpus[WRITERS];
+	pthread_t threads[WRITERS];
+	struct kvm_vm *vm;
+	struct pool pool;
+	void *hva, *p;
+	pid_t owner;
+	time_t end;
+	int heap;
+	char c;
+
+	require_flag(flags);
+	pool_require(&pool, &heap);
+	TEST_ASSERT(!pipe(go) && !pipe(done), "pipe: %s", strerror(errno));
+
+	/* The pool has room for one buffer of this size, so it is the same one */
+	filler = heap_alloc(heap, pool.total - SIZE);
+	TEST_ASSERT(filler >= 0, "Buffer: %s", strerror(-filler));
+
+	owner = fork();
+	if (!owner) {
+		close(go[1]);
+		close(filler);
+		_exit(next_owner(heap, go[0], done[1]));
+	}
+	close(done[1]);
+
+	buf = heap_alloc(heap, SIZE);
+	TEST_ASSERT(buf >= 0, "Buffer: %s", strerror(-buf));
+	hva = map_shared(buf, SIZE);
+	TEST_ASSERT(hva, "mmap: %s", strerror(errno));
+	vm = writers_create(vcpus);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, flags, MT_GPA, SIZE, hva), 0);
+	for (i = 0; i < WRITERS; i++)
+		pthread_create(&threads[i], NULL, writer_thread, vcpus[i]);
+
+	end = time(NULL) + SECONDS;
+	for (round = 0; round < ROUNDS && time(NULL) < end; round++) {
+		/* Writing away, at the far end as well */
+		while (READ_ONCE(*(u64 *)(hva + SIZE - SZ_4K)) != PATTERN)
+			;
+		TEST_ASSERT(write(go[1], "", 1) == 1, "write: %s", strerror(errno));
+		if (round & 1) {
+			close(buf);
+			munmap(hva, SIZE);
+		} else {
+			munmap(hva, SIZE);
+			close(buf);
+		}
+		if (read(done[0], &c, 1) != 1)
+			break;
+		buf = heap_alloc(heap, SIZE);
+		TEST_ASSERT(buf >= 0, "Buffer: %s", strerror(-buf));
+		p = mmap(hva, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, buf, 0);
+		TEST_ASSERT(p == hva, "mmap: %s", strerror(errno));
+		WRITE_ONCE(mappings, mappings + 1);
+	}
+
+	/* Without a mapping the writers come back with EFAULT, and see the flag */
+	WRITE_ONCE(writers_stop, true);
+	munmap(hva, SIZE);
+	for (i = 0; i < WRITERS; i++)
+		pthread_join(threads[i], NULL);
+	close(go[1]);
+	TEST_ASSERT(waitpid(owner, &status, 0) == owner, "waitpid: %s", strerror(errno));
+	TEST_ASSERT(!status, "Round %d: the next owner ended with status %#x (%s)", round, status,
+		    WEXITSTATUS(status) == 3 ? "it found what a guest wrote" :
+		    WEXITSTATUS(status) == 4 ? "what it wrote was overwritten" : "error");
+	TEST_ASSERT(round > 1, "%d rounds", round);
+	kvm_vm_free(vm);
+}
+
+MT_TEST(freed_under_writers)
+{
+	test_freed(0);
+}
+
+MT_TEST(freed_under_writers_flag)
+{
+	test_freed(KVM_MEM_NONCACHEABLE);
+}
+
+/* A VMM that is killed while its guest writes leaves nothing of either */
+MT_TEST(killed_vmm)
+{
+	struct kvm_vcpu *vcpus[WRITERS];
+	int heap, buf, ready[2], i, status;
+	pthread_t threads[WRITERS];
+	struct kvm_vm *vm;
+	struct pool pool;
+	void *p;
+	pid_t pid;
+	char c;
+
+	pool_require(&pool, &heap);
+	TEST_ASSERT(!pipe(ready), "pipe: %s", strerror(errno));
+	pid = fork();
+	if (!pid) {
+		buf = heap_alloc(heap, SIZE);
+		TEST_ASSERT(buf >= 0, "Buffer: %s", strerror(-buf));
+		p = map_shared(buf, SIZE);
+		vm = writers_create(vcpus);
+		MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, p), 0);
+		for (i = 0; i < WRITERS; i++)
+			pthread_create(&threads[i], NULL, writer_thread, vcpus[i]);
+		while (READ_ONCE(*(u64 *)(p + SIZE - SZ_4K)) != PATTERN)
+			;
+		TEST_ASSERT(write(ready[1], "", 1) == 1, "write: %s", strerror(errno));
+		pause();
+		_exit(1);
+	}
+	close(ready[1]);
+	TEST_ASSERT(read(ready[0], &c, 1) == 1, "The VMM did not start");
+	kill(pid, SIGKILL);
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "Status %#x", status);
+
+	TEST_ASSERT(!pool_attr(&pool, "buffers"), "A buffer is left");
+	buf = heap_alloc(heap, pool.total);
+	TEST_ASSERT(buf >= 0, "The whole pool: %s", strerror(-buf));
+	p = map_shared(buf, pool.total);
+	TEST_ASSERT(p, "mmap: %s", strerror(errno));
+	TEST_ASSERT(!count(p, pool.total, PATTERN), "What the guest wrote is still there");
+	TEST_ASSERT(check(p, pool.total, 0) == -1, "Something is still there");
+	munmap(p, pool.total);
+	close(buf);
+	close(heap);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * carveout_unbind - The pool's device is unbound under live buffers
+ *
+ * Processes get SIGBUS, a guest's access is refused, the node says -ENODEV, and
+ * nothing is freed too early or twice: descriptors and mappings may be closed in
+ * any order later. Bound again, the pool is whole and empty.
+ */
+#include <fcntl.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "kselftest_harness.h"
+#include "memtype.h"
+
+#include "carveout.h"
+
+#define SIZE		SZ_4M
+#define PATTERN		0x756e626f756e6421ULL
+
+/* The device that has the pool, and its driver's directory in sysfs */
+struct binding {
+	char device[64];
+	char driver[128];
+};
+
+static bool binding_find(const struct pool *pool, struct binding *b)
+{
+	char path[256], real[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/class/misc/carveout-%s/device", pool->name);
+	if (!realpath(path, real))
+		return false;
+	snprintf(b->device, sizeof(b->device), "%s", basename(real));
+	snprintf(path, sizeof(path), "/sys/class/misc/carveout-%s/device/driver", pool->name);
+	if (!realpath(path, real))
+		return false;
+	snprintf(b->driver, sizeof(b->driver), "%.120s", real);
+	return true;
+}
+
+static bool binding_write(const struct binding *b, const char *what)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), "%s/%s", b->driver, what);
+	return write_file(path, b->device);
+}
+
+FIXTURE(unbind) {
+	struct pool pool;
+	struct binding binding;
+	int heap;
+};
+
+FIXTURE_SETUP(unbind)
+{
+	MT_SKIP_TO_HARNESS();
+	if (!pool_find(&self->pool))
+		SKIP(return, "no pool: is carveout_heap loaded?");
+	ASSERT_TRUE(binding_find(&self->pool, &self->binding));
+	self->heap = pool_open(&self->pool);
+	ASSERT_LE(0, self->heap);
+	ASSERT_EQ(pool_attr(&self->pool, "buffers"), 0);
+}
+
+/* Whatever happened, the next test finds a whole and empty pool */
+FIXTURE_TEARDOWN(unbind)
+{
+	struct pool again = {};
+	int heap, buf;
+	void *p;
+
+	close(self->heap);
+	if (access(self->pool.path, F_OK))
+		EXPECT_TRUE(binding_write(&self->binding, "bind"));
+	setenv("CARVEOUT_POOL", self->pool.name, 1);
+	ASSERT_TRUE(pool_find(&again));
+	EXPECT_EQ(again.total, self->pool.total);
+	EXPECT_EQ(pool_attr(&again, "free_bytes"), again.total);
+	EXPECT_EQ(pool_attr(&again, "buffers"), 0);
+	heap = pool_open(&again);
+	ASSERT_LE(0, heap);
+	buf = heap_alloc(heap, again.total);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, again.total);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(check(p, again.total, 0), -1);
+	munmap(p, again.total);
+	close(buf);
+	close(heap);
+}
+
+TEST_F(unbind, idle)
+{
+	ASSERT_TRUE(binding_write(&self->binding, "unbind"));
+	EXPECT_NE(access(self->pool.path, F_OK), 0);
+	EXPECT_EQ(pool_attr(&self->pool, "total_bytes"), -ENOENT);
+	/* The node was open */
+	EXPECT_EQ(heap_alloc(self->heap, SZ_4K), -ENODEV);
+	EXPECT_EQ(map_shared(self->heap, SZ_4K), NULL);
+	EXPECT_EQ(errno, ENODEV);
+}
+
+TEST_F(unbind, mapped)
+{
+	int buf = heap_alloc(self->heap, SIZE);
+	char *p, *q, *node;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, SIZE);
+	q = map_shared(buf, SIZE);
+	node = map_shared(self->heap, SIZE);
+	ASSERT_TRUE(p && q && node);
+	fill(p, SIZE, PATTERN);
+	fill(node, SIZE, PATTERN);
+
+	ASSERT_TRUE(binding_write(&self->binding, "unbind"));
+	EXPECT_EQ(signal_of_access(p, false), SIGBUS);
+	EXPECT_EQ(signal_of_access(p + SIZE - SZ_4K, true), SIGBUS);
+	EXPECT_EQ(signal_of_access(q + SZ_2M, true), SIGBUS);
+	EXPECT_EQ(signal_of_access(node, false), SIGBUS);
+	EXPECT_EQ(map_shared(buf, SIZE), NULL);
+	EXPECT_EQ(errno, ENODEV);
+	EXPECT_EQ(map_shared(self->heap, SIZE), NULL);
+	EXPECT_EQ(heap_alloc(self->heap, SZ_4K), -ENODEV);
+	EXPECT_EQ(lseek(buf, 0, SEEK_END), SIZE);
+
+	close(buf);
+	munmap(q, SIZE);
+	EXPECT_EQ(signal_of_access(p, false), SIGBUS);
+	munmap(p, SIZE);
+	close(self->heap);
+	munmap(node, SIZE);
+}
+
+/* The old buffers are closed after the device is bound again, if it can be */
+TEST_F(unbind, bound_again_before_close)
+{
+	int buf = heap_alloc(self->heap, SIZE), heap, other;
+	char *p, *q;
+	bool bound;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, SIZE);
+	ASSERT_NE(NULL, p);
+	fill(p, SIZE, PATTERN);
+	ASSERT_TRUE(binding_write(&self->binding, "unbind"));
+	bound = binding_write(&self->binding, "bind");
+	EXPECT_EQ(signal_of_access(p, true), SIGBUS);
+	if (bound) {
+		heap = pool_open(&self->pool);
+		ASSERT_LE(0, heap);
+		other = heap_alloc(heap, pool_attr(&self->pool, "free_bytes"));
+		ASSERT_LE(0, other);
+		q = map_shared(other, SIZE);
+		ASSERT_NE(NULL, q);
+		EXPECT_EQ(check(q, SIZE, 0), -1);
+		fill(q, SIZE, ~PATTERN);
+		munmap(p, SIZE);
+		close(buf);
+		close(self->heap);
+		/* Freeing the old one did not touch the new one */
+		EXPECT_EQ(check(q, SIZE, ~PATTERN), -1);
+		EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
+		munmap(q, SIZE);
+		close(other);
+		close(heap);
+	} else {
+		munmap(p, SIZE);
+		close(buf);
+		close(self->heap);
+	}
+}
+
+static void guest_writer(u64 gpa, u64 size)
+{
+	u64 off;
+
+	for (;;)
+		for (off = 0; off < size; off += SZ_4K)
+			WRITE_ONCE(*(u64 *)(gpa + off), PATTERN);
+}
+
+static void *run_until_refused(void *arg)
+{
+	int ret;
+
+	do {
+		ret = __vcpu_run(arg);
+	} while (ret && errno == EINTR);
+	return (void *)(long)(ret ? errno : 0);
+}
+
+TEST_F(unbind, guest)
+{
+	struct kvm_vcpu *vcpu;
+	pthread_t thread;
+	struct kvm_vm *vm;
+	void *p, *ret;
+	int buf;
+
+	mt_require_pfnmap();
+	buf = heap_alloc(self->heap, SIZE);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, SIZE);
+	ASSERT_NE(NULL, p);
+	vm = __vm_create(VM_SHAPE_DEFAULT, 1, SIZE / SZ_4K);
+	vcpu = vm_vcpu_add(vm, 0, guest_writer);
+	vcpu_args_set(vcpu, 2, MT_GPA, SIZE);
+	kvm_arch_vm_finalize_vcpus(vm);
+	virt_map(vm, MT_GPA, MT_GPA, SIZE / vm->page_size);
+	ASSERT_EQ(mt_set_slot(vm, 0, MT_GPA, SIZE, p), 0);
+	ASSERT_EQ(pthread_create(&thread, NULL, run_until_refused, vcpu), 0);
+	while (READ_ONCE(*(u64 *)(p + SIZE - SZ_4K)) != PATTERN)
+		;
+	ASSERT_TRUE(binding_write(&self->binding, "unbind"));
+	pthread_join(thread, &ret);
+	EXPECT_EQ((long)ret, EFAULT);
+	if (s2_dump_exists(vm))
+		EXPECT_EQ(s2_count(vm, MT_GPA, SIZE, 0), 0);
+	kvm_vm_free(vm);
+	munmap(p, SIZE);
+	close(buf);
+}
+
+TEST_HARNESS_MAIN

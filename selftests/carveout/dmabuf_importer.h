@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Interface of /dev/dmabuf_importer, shared by the module and the tests. Both
+ * calls take a dma-buf file descriptor and fail with what the exporter said.
+ */
+#ifndef _DMABUF_IMPORTER_H
+#define _DMABUF_IMPORTER_H
+
+#include <linux/ioctl.h>
+
+/* Attach, map for DMA, undo both */
+#define DMABUF_IMPORTER_ATTACH	_IO('D', 0x40)
+/* Map into the kernel's address space, and undo that */
+#define DMABUF_IMPORTER_VMAP	_IO('D', 0x41)
+
+#endif /* _DMABUF_IMPORTER_H */

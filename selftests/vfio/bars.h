@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The BARs of the rig's machine that the tests use; see selftests/rig/boot.sh.
+ */
+#ifndef SELFTEST_BARS_H
+#define SELFTEST_BARS_H
+
+#include "memtype.h"
+#include "bar_memtype.h"
+
+#define IVSHMEM		MT_IVSHMEM
+#define BOCHS		"0000:00:03.0"
+#define TESTDEV		"0000:00:04.0"
+#define EDU		"0000:00:05.0"
+#define NVME		"0000:00:06.0"
+#define IGB		"0000:00:07.0"
+#define LARGE		"0000:00:08.0"
+
+#define DEFAULT		VFIO_REGION_MEMTYPE_DEFAULT
+#define STRICT		VFIO_REGION_MEMTYPE_STRICT
+#define WRITE_COMBINE	VFIO_REGION_MEMTYPE_WRITE_COMBINE
+#define NR_TYPES	3
+
+struct bar {
+	const char *name;
+	const char *bdf;
+	int index;
+	bool prefetchable;
+	bool memory;		/* what is written there can be read */
+	u32 offset;		/* 256 bytes that do nothing else */
+	/*
+	 * How far from its natural alignment an access may be. QEMU splits one
+	 * that the memory type allows, and not every register takes bytes.
+	 */
+	u32 misalign;
+};
+
+enum {
+	BAR_IVSHMEM, BAR_BOCHS, BAR_BOCHS_REGS, BAR_TESTDEV, BAR_TESTDEV_REGS,
+	BAR_EDU, BAR_NVME, BAR_CMB, BAR_IGB, BAR_IGB_FLASH, BAR_IGB_MSIX,
+	BAR_LARGE, NR_BARS
+};
+
+extern const struct bar bars[NR_BARS];
+extern const char * const type_names[NR_TYPES];
+
+/* Skips the test where the kernel does not have the feature */
+void require_memtype(struct mt_dev *dev);
+/* Of a page in a mapping, read there first; needs /dev/memtype_test */
+struct memtype_test_pte host_pte(void *hva);
+
+/* The administrator's policy: Y or N, or ? where the kernel has none */
+#define POLICY	"/sys/module/vfio_pci_core/parameters/nc_prefetchable_only"
+char read_policy(void);
+
+#endif /* SELFTEST_BARS_H */

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vfio_ranges - Memslots over parts of BARs, and BARs that have none
+ *
+ * A BAR is not one thing: a slot over a part of it, two slots over two parts at
+ * guest addresses that have nothing to do with each other, parts of different
+ * memory types, the pages of the MSI-X table left out, BARs smaller than a page
+ * that share it, and BARs so large that the size of the mappings matters.
+ */
+#include <sys/mman.h>
+
+#include <linux/pci_regs.h>
+
+#include "kselftest_harness.h"
+#include "bars.h"
+
+static int set_slot(struct kvm_vm *vm, u32 slot, u32 flags, u64 gpa, u64 size, void *hva)
+{
+	int ret = __vm_set_user_memory_region2(vm, slot, flags, gpa, size, hva, 0, 0);
+
+	return ret ? errno : 0;
+}
+
+/* What the device has at an offset of a BAR, by way of the kernel's own mapping */
+static u64 bar_read(struct mt_dev *dev, int index, u64 offset)
+{
+	struct vfio_region_info info;
+	u64 val;
+
+	mt_dev_region(dev, index, &info);
+	TEST_ASSERT(pread(dev->fd, &val, 8, info.offset + offset) == 8,
+		    "%s: read of BAR %d: %s", dev->bdf, index, strerror(errno));
+	return val;
+}
+
+static void bar_write(struct mt_dev *dev, int index, u64 offset, u64 val)
+{
+	struct vfio_region_info info;
+
+	mt_dev_region(dev, index, &info);
+	TEST_ASSERT(pwrite(dev->fd, &val, 8, info.offset + offset) == 8,
+		    "%s: write to BAR %d: %s", dev->bdf, index, strerror(errno));
+}
+
+static void expect_mmio_exit(struct kvm_vcpu *vcpu, u64 gpa)
+{
+	struct mt_result r = mt_access(vcpu, MT_LDR, gpa, 0);
+
+	TEST_ASSERT(!r.run_errno && r.exit_reason == KVM_EXIT_MMIO,
+		    "%#lx: %s, expected an exit for MMIO", (unsigned long)gpa, mt_outcome(&r));
+}
+
+static void expect_type(struct kvm_vm *vm, u64 gpa, const char *type)
+{
+	struct s2_range range;
+
+	TEST_ASSERT(s2_find(vm, gpa, &range), "%#lx is not mapped", (unsigned long)gpa);
+	if (*range.type || kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
+		TEST_ASSERT(!strcmp(range.type, type), "%#lx is '%s', expected '%s'",
+			    (unsigned long)gpa, range.type, type);
+}
+
+FIXTURE(ranges)
+{
+	struct mt_dev dev;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+};
+
+FIXTURE_VARIANT(ranges)
+{
+	enum mt_iommu iommu;
+};
+
+FIXTURE_VARIANT_ADD(ranges, type1) { .iommu = MT_TYPE1 };
+FIXTURE_VARIANT_ADD(ranges, cdev) { .iommu = MT_CDEV };
+
+#define WINDOW	(8 * SZ_2M)
+
+FIXTURE_SETUP(ranges)
+{
+	MT_SKIP_TO_HARNESS();
+	mt_require_pfnmap();
+	mt_dev_open(&self->dev, IVSHMEM, variant->iommu);
+	self->vm = mt_vm_create(&self->vcpu, WINDOW);
+}
+
+FIXTURE_TEARDOWN(ranges)
+{
+	kvm_vm_free(self->vm);
+	mt_dev_close(&self->dev);
+}
+
+#define BAR	2
+
+static void check_part(FIXTURE_DATA(ranges) *self, u64 offset, u64 gpa, u64 size, u64 seed)
+{
+	u64 at;
+
+	/* First and last word and one in each page: the right ones of the BAR */
+	for (at = 0; at < size; at += SZ_4K - 8) {
+		mt_access_ok(self->vcpu, MT_STR, gpa + at, seed + at);
+		TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + at), seed + at);
+	}
+	bar_write(&self->dev, BAR, offset + size - 8, ~seed);
+	TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, gpa + size - 8, 0), ~seed);
+	mt_access_ok(self->vcpu, MT_STP, gpa + 20, seed);
+	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + 20), seed);
+	expect_type(self->vm, gpa, S2_NC);
+}
+
+/* The slot ends where it ends, and what is around it in the BAR is left alone */
+TEST_F(ranges, part)
+{
+	const u64 offset = SZ_2M + 5 * SZ_4K, size = 3 * SZ_4K, gpa = MT_GPA + 0x123000;
+	void *hva = mt_dev_map(&self->dev, BAR, offset, size);
+
+	bar_write(&self->dev, BAR, offset - 8, 0x1111);
+	bar_write(&self->dev, BAR, offset + size, 0x2222);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, gpa, size, hva), 0);
+	check_part(self, offset, gpa, size, 0xabc000);
+	expect_mmio_exit(self->vcpu, gpa - 8);
+	expect_mmio_exit(self->vcpu, gpa + size);
+	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, WINDOW, 0), 3);
+	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset - 8), 0x1111);
+	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + size), 0x2222);
+	munmap(hva, size);
+}
+
+/* A part of the VMM's mapping, which is of the whole BAR */
+TEST_F(ranges, part_of_mapping)
+{
+	const u64 offset = SZ_4M + 7 * SZ_4K, size = SZ_16K, gpa = MT_GPA + 0x44000;
+	void *hva = mt_dev_map(&self->dev, BAR, 0, SZ_64M);
+
+	bar_write(&self->dev, BAR, offset + size, 0x2222);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, gpa, size, hva + offset), 0);
+	check_part(self, offset, gpa, size, 0xdef000);
+	expect_mmio_exit(self->vcpu, gpa + size);
+	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, WINDOW, SZ_4K), 4);
+	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + size), 0x2222);
+	munmap(hva, SZ_64M);
+}
+
+/*
+ * Two parts whose guest addresses agree with neither the host's nor each other
+ * beyond the page, the later part of the BAR at the lower address.
+ */
+TEST_F(ranges, two_slots)
+{
+	const u64 size = SZ_64K;
+	const u64 offset[] = { 3 * SZ_4K, SZ_16M + 9 * SZ_4K };
+	const u64 gpa[] = { MT_GPA + SZ_8M + 0x5000, MT_GPA + 0x3000 };
+	void *hva[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		hva[i] = mt_dev_map(&self->dev, BAR, offset[i], size);
+		MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT + i, 0, gpa[i], size, hva[i]), 0);
+	}
+	for (i = 0; i < 2; i++)
+		check_part(self, offset[i], gpa[i], size, (i + 1) << 20);
+	/* Each still has its own */
+	for (i = 0; i < 2; i++)
+		TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, gpa[i] + SZ_4K - 8, 0),
+			       ((i + 1) << 20) + SZ_4K - 8);
+
+	MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT, 0, gpa[0], 0, NULL), 0);
+	expect_mmio_exit(self->vcpu, gpa[0]);
+	check_part(self, offset[1], gpa[1], size, 3 << 20);
+	munmap(hva[0], size);
+	munmap(hva[1], size);
+}
+
+/* Each of three parts with a memory type of its own */
+TEST_F(ranges, parts_of_different_types)
+{
+	static const char * const stage2[NR_TYPES] = { S2_NC, S2_DEVICE, S2_NC };
+	const u64 size = SZ_16K;
+	void *hva[NR_TYPES];
+	struct mt_result r;
+	u64 gpa;
+	u32 type;
+
+	require_memtype(&self->dev);
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		gpa = MT_GPA + type * SZ_1M;
+		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, BAR, type), 0);
+		hva[type] = mt_dev_map(&self->dev, BAR, type * size, size);
+		MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT + type, 0, gpa, size, hva[type]), 0);
+	}
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		gpa = MT_GPA + type * SZ_1M;
+		mt_access_ok(self->vcpu, MT_STR, gpa, type + 1);
+		TEST_ASSERT_EQ(bar_read(&self->dev, BAR, type * size), type + 1);
+		expect_type(self->vm, gpa, stage2[type]);
+		r = mt_access(self->vcpu, MT_LDR, gpa + 1, 0);
+		TEST_ASSERT(!strcmp(mt_outcome(&r), type == STRICT ? "alignment fault" : "ok"),
+			    "%s: %s", type_names[type], mt_outcome(&r));
+	}
+	for (type = DEFAULT; type < NR_TYPES; type++)
+		munmap(hva[type], size);
+}
+
+/* Table and pending bits of MSI-X, from config space: the whole pages of a BAR */
+static u64 msix_pages(struct mt_dev *dev, int index, u64 size)
+{
+	u8 pos, id, bytes[PCI_MSIX_PBA + 4];
+	struct vfio_region_info info;
+	u64 start, end, pages = 0, at;
+	u32 where, entries, i;
+
+	mt_dev_region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
+	TEST_ASSERT(pread(dev->fd, &pos, 1, info.offset + PCI_CAPABILITY_LIST) == 1,
+		    "Capabilities: %s", strerror(errno));
+	for (; pos; pread(dev->fd, &pos, 1, info.offset + pos + 1)) {
+		pread(dev->fd, &id, 1, info.offset + pos);
+		if (id == PCI_CAP_ID_MSIX)
+			break;
+	}
+	TEST_ASSERT(pos, "%s has no MSI-X", dev->bdf);
+	TEST_ASSERT(pread(dev->fd, bytes, sizeof(bytes), info.offset + pos) == sizeof(bytes),
+		    "MSI-X capability: %s", strerror(errno));
+	entries = (*(u16 *)(bytes + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1;
+
+	for (i = 0; i < 2; i++) {
+		where = *(u32 *)(bytes + (i ? PCI_MSIX_PBA : PCI_MSIX_TABLE));
+		if ((where & PCI_MSIX_TABLE_BIR) != index)
+			continue;
+		start = where & PCI_MSIX_TABLE_OFFSET;
+		end = start + (i ? DIV_ROUND_UP(entries, 64) * 8 : entries * PCI_MSIX_ENTRY_SIZE);
+		for (at = align_down(start, SZ_4K); at < end; at += SZ_4K)
+			pages |= BIT(at / SZ_4K);
+	}
+	TEST_ASSERT(size / SZ_4K <= 64, "BAR %d has %#lx bytes", index, (unsigned long)size);
+	return pages;
+}
+
+static void check_msix(FIXTURE_DATA(ranges) *self, const struct bar *bar, u64 want)
+{
+	struct vfio_region_info info;
+	u64 pages, size, i;
+	void *hva;
+
+	TEST_ASSERT(mt_dev_region(&self->dev, bar->index, &info), "BAR cannot be mapped");
+	size = info.size;
+	pages = msix_pages(&self->dev, bar->index, size);
+	TEST_ASSERT_EQ(pages, want);
+
+	/* Slots over the rest only, a page each: the VMM emulates the table */
+	hva = mt_dev_map(&self->dev, bar->index, 0, size);
+	for (i = 0; i < size / SZ_4K; i++)
+		if (!(pages & BIT(i)))
+			MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT + i, 0, MT_GPA + i * SZ_4K,
+						 SZ_4K, hva + i * SZ_4K), 0);
+	for (i = 0; i < size / SZ_4K; i++) {
+		if (pages & BIT(i)) {
+			expect_mmio_exit(self->vcpu, MT_GPA + i * SZ_4K);
+			TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA + i * SZ_4K, SZ_4K, 0), 0);
+		} else {
+			mt_access_ok(self->vcpu, MT_LDR, MT_GPA + i * SZ_4K, 0);
+			expect_type(self->vm, MT_GPA + i * SZ_4K, S2_NC);
+		}
+	}
+	munmap(hva, size);
+}
+
+TEST_F(ranges, msix_nvme)
+{
+	mt_dev_close(&self->dev);
+	mt_dev_open(&self->dev, NVME, variant->iommu);
+	check_msix(self, &bars[BAR_NVME], BIT(2) | BIT(3));
+}
+
+TEST_F(ranges, msix_igb)
+{
+	mt_dev_close(&self->dev);
+	mt_dev_open(&self->dev, IGB, variant->iommu);
+	check_msix(self, &bars[BAR_IGB_MSIX], BIT(0) | BIT(2));
+}
+
+/* The registers of two ivshmem devices are in one page: nobody may map it */
+TEST_F(ranges, shared_page)
+{
+	static const char * const bdfs[] = { IVSHMEM, LARGE };
+	struct vfio_device_feature_region_memtype memtype;
+	struct vfio_region_info info;
+	void *hva;
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(bdfs); i++) {
+		mt_dev_close(&self->dev);
+		mt_dev_open(&self->dev, bdfs[i], variant->iommu);
+		TEST_ASSERT(!mt_dev_region(&self->dev, 0, &info), "%s: BAR 0 can be mapped",
+			    bdfs[i]);
+		TEST_ASSERT_EQ(info.size, 256);
+		hva = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->dev.fd, info.offset);
+		MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
+		/* It is still there for read() */
+		bar_read(&self->dev, 0, 0);
+
+		ret = bar_get_memtype(self->dev.fd, 0, &memtype);
+		if (ret == -ENOTTY)
+			continue;
+		MT_EXPECT_ERRNO(ret, -ENXIO);
+		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, 0, DEFAULT), -ENXIO);
+		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, 0, STRICT), -ENXIO);
+	}
+}
+
+#define PAGES_GVA	0x40000000UL
+
+static void check_large(FIXTURE_DATA(ranges) *self, u32 type, u32 flags)
+{
+	const u64 size = SZ_4G, blocks = SZ_4G / SZ_2M;
+	struct vfio_region_info info;
+	void *hva;
+	u64 i;
+
+	mt_dev_close(&self->dev);
+	mt_dev_open(&self->dev, LARGE, MT_CDEV);
+	if (type != DEFAULT) {
+		require_memtype(&self->dev);
+		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, BAR, type), 0);
+	}
+	TEST_ASSERT(mt_dev_region(&self->dev, BAR, &info) && info.size == size,
+		    "BAR of %#llx bytes", info.size);
+	hva = mt_dev_map(&self->dev, BAR, 0, size);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, flags, MT_GPA, size, hva), 0);
+
+	/*
+	 * The guest writes the first word of every block, and it is the right
+	 * block. It has a page of each, one after the other: page tables for all
+	 * of the BAR would be larger than all else it has.
+	 */
+	for (i = 0; i < blocks; i++)
+		virt_pg_map(self->vm, PAGES_GVA + i * SZ_4K, MT_GPA + i * SZ_2M);
+	mt_access_ok(self->vcpu, MT_FILL, PAGES_GVA, blocks);
+	for (i = 0; i < blocks; i++)
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_2M)), i);
+
+	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, SZ_2M), blocks);
+	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), blocks);
+	TEST_ASSERT_EQ(host_pte(hva).size, SZ_2M);
+	expect_type(self->vm, MT_GPA, type == STRICT ? S2_DEVICE : S2_NC);
+	expect_type(self->vm, MT_GPA + size - SZ_2M, type == STRICT ? S2_DEVICE : S2_NC);
+	munmap(hva, size);
+	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), 0);
+}
+
+FIXTURE(large)
+{
+	FIXTURE_DATA(ranges) r;
+};
+
+FIXTURE_SETUP(large)
+{
+	MT_SKIP_TO_HARNESS();
+	mt_require_pfnmap();
+	mt_dev_open(&self->r.dev, LARGE, MT_CDEV);
+	self->r.vm = mt_vm_create(&self->r.vcpu, WINDOW);
+}
+
+FIXTURE_TEARDOWN(large)
+{
+	kvm_vm_free(self->r.vm);
+	mt_dev_close(&self->r.dev);
+}
+
+TEST_F(large, blocks)
+{
+	check_large(&self->r, DEFAULT, 0);
+}
+
+TEST_F(large, blocks_strict)
+{
+	check_large(&self->r, STRICT, 0);
+}
+
+TEST_F(large, blocks_write_combine)
+{
+	check_large(&self->r, WRITE_COMBINE, 0);
+}
+
+TEST_F(large, blocks_write_combine_flag)
+{
+	mt_require_noncacheable();
+	check_large(&self->r, WRITE_COMBINE, KVM_MEM_NONCACHEABLE);
+}
+
+/* Host and guest address do not agree below 2 MiB: pages, and of those all */
+TEST_F(large, pages_where_addresses_disagree)
+{
+	struct kvm_vm *vm = self->r.vm;
+	const u64 pages = 2 * SZ_2M / SZ_4K, gpa = MT_GPA + SZ_4K;
+	void *hva = mt_dev_map(&self->r.dev, BAR, 0, 2 * SZ_2M);
+	u64 i;
+
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, gpa, 2 * SZ_2M, hva), 0);
+	mt_access_ok(self->r.vcpu, MT_FILL, gpa, pages);
+	for (i = 0; i < pages; i++)
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), i);
+	TEST_ASSERT_EQ(s2_count(vm, gpa, 2 * SZ_2M, SZ_4K), pages);
+	TEST_ASSERT_EQ(s2_count(vm, gpa, 2 * SZ_2M, 0), pages);
+	munmap(hva, 2 * SZ_2M);
+}
+
+/* A slot that starts and ends within blocks has one block and pages around it */
+TEST_F(large, blocks_inside)
+{
+	struct kvm_vm *vm = self->r.vm;
+	const u64 offset = SZ_2M - SZ_64K, size = SZ_2M + 2 * SZ_64K;
+	void *hva = mt_dev_map(&self->r.dev, BAR, 0, SZ_8M);
+
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA + offset, size, hva + offset), 0);
+	mt_access_ok(self->r.vcpu, MT_FILL, MT_GPA + offset, size / SZ_4K);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SZ_8M, SZ_2M), 1);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SZ_8M, SZ_4K), 32);
+	munmap(hva, SZ_8M);
+}
+
+TEST_HARNESS_MAIN

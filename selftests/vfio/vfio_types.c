@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vfio_types - The memory type of a BAR: host, stage 2 and what the guest sees
+ *
+ * Every BAR of every device that is passed through, with every type that it can
+ * have: the type of the host's page-table entry, the type at stage 2 without and
+ * with KVM_MEM_NONCACHEABLE, and the accesses that tell Device from Normal. What
+ * the guest writes is read by the VMM, through its mapping and through read() of
+ * the device, and the other way round.
+ */
+#include <sys/mman.h>
+
+#include "kselftest_harness.h"
+#include "bars.h"
+
+static const u32 host_types[NR_TYPES] = {
+	[DEFAULT] = MEMTYPE_TEST_DEVICE,
+	[STRICT] = MEMTYPE_TEST_DEVICE,
+	[WRITE_COMBINE] = MEMTYPE_TEST_NC,
+};
+
+static const char * const stage2_types[NR_TYPES] = {
+	[DEFAULT] = S2_NC, [STRICT] = S2_DEVICE, [WRITE_COMBINE] = S2_NC,
+};
+
+FIXTURE(bar)
+{
+	const struct bar *bar;
+	struct mt_dev dev;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	u64 offset;		/* of the memslot in the BAR */
+	u64 size;
+	u64 gpa;		/* of what may be accessed */
+};
+
+FIXTURE_VARIANT(bar)
+{
+	int bar;
+	enum mt_iommu iommu;
+};
+
+FIXTURE_SETUP(bar)
+{
+	struct vfio_region_info info;
+
+	MT_SKIP_TO_HARNESS();
+	mt_require_pfnmap();
+	self->bar = &bars[variant->bar];
+	mt_dev_open(&self->dev, self->bar->bdf, variant->iommu);
+	ASSERT_TRUE(mt_dev_region(&self->dev, self->bar->index, &info));
+	self->size = min_t(u64, info.size, SZ_4M);
+	self->gpa = MT_GPA + self->bar->offset;
+	self->vm = mt_vm_create(&self->vcpu, self->size);
+}
+
+FIXTURE_TEARDOWN(bar)
+{
+	kvm_vm_free(self->vm);
+	mt_dev_close(&self->dev);
+}
+
+#define VARIANTS(_name, _bar)						\
+FIXTURE_VARIANT_ADD(bar, _name ## _type1) { .bar = _bar, .iommu = MT_TYPE1 };	\
+FIXTURE_VARIANT_ADD(bar, _name ## _cdev) { .bar = _bar, .iommu = MT_CDEV }
+
+VARIANTS(ivshmem, BAR_IVSHMEM);
+VARIANTS(bochs, BAR_BOCHS);
+VARIANTS(bochs_regs, BAR_BOCHS_REGS);
+VARIANTS(testdev, BAR_TESTDEV);
+VARIANTS(testdev_regs, BAR_TESTDEV_REGS);
+VARIANTS(edu, BAR_EDU);
+VARIANTS(nvme, BAR_NVME);
+VARIANTS(cmb, BAR_CMB);
+VARIANTS(igb, BAR_IGB);
+VARIANTS(igb_flash, BAR_IGB_FLASH);
+VARIANTS(igb_msix, BAR_IGB_MSIX);
+VARIANTS(large, BAR_LARGE);
+
+static void expect_outcome(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val,
+			   const char *want)
+{
+	struct mt_result r = mt_access(vcpu, op, gpa, val);
+
+	TEST_ASSERT(!strcmp(mt_outcome(&r), want), "%s at %#lx: %s, expected %s",
+		    mt_op_names[op], (unsigned long)gpa, mt_outcome(&r), want);
+}
+
+/* Through the device's descriptor: another mapping, made by the kernel */
+static u8 read_byte(struct mt_dev *dev, int index, u64 offset)
+{
+	struct vfio_region_info info;
+	u8 byte;
+
+	mt_dev_region(dev, index, &info);
+	TEST_ASSERT(pread(dev->fd, &byte, 1, info.offset + offset) == 1,
+		    "%s: read of BAR %d: %s", dev->bdf, index, strerror(errno));
+	return byte;
+}
+
+static void expect_copy(struct mt_dev *dev, const struct bar *bar, const u8 *hva,
+			u64 offset, u64 len)
+{
+	u64 i;
+
+	for (i = 0; i < len; i++) {
+		TEST_ASSERT(READ_ONCE(hva[offset + i]) == mt_copy_byte(i),
+			    "Byte %lu of the guest's copy is %#x in the VMM's mapping",
+			    (unsigned long)i, READ_ONCE(hva[offset + i]));
+		TEST_ASSERT_EQ(read_byte(dev, bar->index, offset + i), mt_copy_byte(i));
+	}
+}
+
+/*
+ * 256 bytes from bar->offset on. The registers of some devices take no access
+ * smaller than 4 bytes, hence every offset and length is a multiple of misalign.
+ */
+static void check_accesses(struct mt_dev *dev, const struct bar *bar,
+			   struct kvm_vcpu *vcpu, u8 *hva, const char *type)
+{
+	const char *unaligned = strcmp(type, S2_DEVICE) ? "ok" : "alignment fault";
+	u64 gpa = MT_GPA + bar->offset, m = bar->misalign;
+	u64 len = 64 - m;
+
+	expect_outcome(vcpu, MT_STR, gpa + 8, 0x1122334455667788, "ok");
+	expect_outcome(vcpu, MT_LDR, gpa + 8, 0, "ok");
+	expect_outcome(vcpu, MT_STP, gpa + 16, 0x55, "ok");
+	expect_outcome(vcpu, MT_LDP, gpa + 16, 0, "ok");
+	if (bar->memory) {
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + bar->offset + 8)), 0x1122334455667788);
+		TEST_ASSERT_EQ(read_byte(dev, bar->index, bar->offset + 9), 0x77);
+		WRITE_ONCE(*(u64 *)(hva + bar->offset + 8), 0x8877665544332211);
+		TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, gpa + 8, 0), 0x8877665544332211);
+	}
+
+	expect_outcome(vcpu, MT_LDR, gpa + 8 + m, 0, unaligned);
+	expect_outcome(vcpu, MT_STR, gpa + 32 + m, 0x1234, unaligned);
+	expect_outcome(vcpu, MT_LDP, gpa + 4, 0, unaligned);
+	expect_outcome(vcpu, MT_STP, gpa + 64 + 4, 0x5678, unaligned);
+	expect_outcome(vcpu, MT_COPY, gpa + 128 + m, len, unaligned);
+	if (bar->memory && strcmp(type, S2_DEVICE)) {
+		TEST_ASSERT_EQ(READ_ONCE(*(u16 *)(hva + bar->offset + 64 + 4)), 0x5678);
+		TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, gpa + 64 + 4, 0), 0x5678);
+		expect_copy(dev, bar, hva, bar->offset + 128 + m, len);
+	}
+
+	/* An aligned copy is right with every type */
+	expect_outcome(vcpu, MT_COPY, gpa + 192, 64, "ok");
+	if (bar->memory)
+		expect_copy(dev, bar, hva, bar->offset + 192, 64);
+}
+
+static void check_stage2(struct kvm_vm *vm, u64 gpa, const char *type)
+{
+	struct s2_range range;
+
+	TEST_ASSERT(s2_find(vm, gpa, &range), "%#lx is not mapped", (unsigned long)gpa);
+	/* The unpatched kernel does not print it; the accesses tell there */
+	if (*range.type || kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
+		TEST_ASSERT(!strcmp(range.type, type), "Stage 2 is '%s', expected '%s'",
+			    range.type, type);
+	TEST_ASSERT(range.xn, "Stage 2 is executable (%s)", range.perms);
+}
+
+static void check_slot(FIXTURE_DATA(bar) *self, void *hva, u32 type, u32 flags)
+{
+	struct memtype_test_pte pte;
+	struct mt_result r;
+
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, flags, MT_GPA, self->size, hva), 0);
+	r = mt_access(self->vcpu, MT_LDR, self->gpa, 0);
+
+	/* There is no Normal-NC where the VMM gave up the permission */
+	if (type == STRICT && flags & KVM_MEM_NONCACHEABLE) {
+		TEST_ASSERT(r.run_errno == EFAULT && r.exit_reason == KVM_EXIT_MEMORY_FAULT,
+			    "Expected a memory fault, got: %s", mt_outcome(&r));
+		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, self->size, 0), 0);
+	} else {
+		TEST_ASSERT(!strcmp(mt_outcome(&r), "ok"), "The guest's first read: %s",
+			    mt_outcome(&r));
+		check_stage2(self->vm, self->gpa, stage2_types[type]);
+		check_accesses(&self->dev, self->bar, self->vcpu, hva, stage2_types[type]);
+		check_stage2(self->vm, self->gpa, stage2_types[type]);
+	}
+	pte = host_pte(hva + align_down(self->bar->offset, SZ_4K));
+	TEST_ASSERT(pte.type == host_types[type], "Host type %u (index %u), expected %u",
+		    pte.type, pte.attr_index, host_types[type]);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, 0, NULL), 0);
+}
+
+static void check_type(FIXTURE_DATA(bar) *self, u32 type)
+{
+	void *hva = mt_dev_map(&self->dev, self->bar->index, 0, self->size);
+
+	check_slot(self, hva, type, 0);
+	if (kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
+		check_slot(self, hva, type, KVM_MEM_NONCACHEABLE);
+	munmap(hva, self->size);
+}
+
+static void expect_memtype(FIXTURE_DATA(bar) *self, u32 type)
+{
+	struct vfio_device_feature_region_memtype memtype;
+	u32 supported = 1 << DEFAULT | 1 << STRICT;
+
+	if (self->bar->prefetchable)
+		supported |= 1 << WRITE_COMBINE;
+	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, self->bar->index, &memtype), 0);
+	TEST_ASSERT_EQ(memtype.region_index, self->bar->index);
+	TEST_ASSERT_EQ(memtype.flags, self->bar->prefetchable ?
+		       VFIO_REGION_MEMTYPE_PREFETCHABLE : 0);
+	TEST_ASSERT_EQ(memtype.supported, supported);
+	TEST_ASSERT_EQ(memtype.type, type);
+}
+
+/* Nobody has asked for anything; the same on the unpatched kernel */
+TEST_F(bar, untouched)
+{
+	check_type(self, DEFAULT);
+}
+
+TEST_F(bar, strict)
+{
+	require_memtype(&self->dev);
+	expect_memtype(self, DEFAULT);
+	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, STRICT), 0);
+	expect_memtype(self, STRICT);
+	check_type(self, STRICT);
+}
+
+TEST_F(bar, write_combine)
+{
+	require_memtype(&self->dev);
+	if (!self->bar->prefetchable) {
+		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index,
+						WRITE_COMBINE), -EINVAL);
+		expect_memtype(self, DEFAULT);
+		check_type(self, DEFAULT);
+		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, STRICT), 0);
+		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index,
+						WRITE_COMBINE), -EINVAL);
+		expect_memtype(self, STRICT);
+		return;
+	}
+	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, WRITE_COMBINE), 0);
+	expect_memtype(self, WRITE_COMBINE);
+	check_type(self, WRITE_COMBINE);
+}
+
+TEST_F(bar, default_again)
+{
+	require_memtype(&self->dev);
+	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, STRICT), 0);
+	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, DEFAULT), 0);
+	expect_memtype(self, DEFAULT);
+	check_type(self, DEFAULT);
+}
+
+/* What the document tells a VMM to call */
+TEST_F(bar, vmm)
+{
+	int memtype, want = self->bar->prefetchable ? WRITE_COMBINE : STRICT;
+	struct mt_result r;
+	void *hva;
+
+	require_memtype(&self->dev);
+	hva = bar_map(self->dev.fd, self->bar->index, 0, self->size, &memtype);
+	TEST_ASSERT(hva != MAP_FAILED, "bar_map: %s", strerror(errno));
+	TEST_ASSERT_EQ(memtype, want);
+	TEST_ASSERT_EQ(host_pte(hva + align_down(self->bar->offset, SZ_4K)).type,
+		       host_types[want]);
+	MT_EXPECT_ERRNO(bar_add_memslot(self->vm->fd, MT_SLOT, MT_GPA, self->size, hva,
+					memtype), 0);
+	r = mt_access(self->vcpu, MT_LDR, self->gpa, 0);
+	TEST_ASSERT(!strcmp(mt_outcome(&r), "ok"), "%s", mt_outcome(&r));
+	check_stage2(self->vm, self->gpa, stage2_types[want]);
+	check_accesses(&self->dev, self->bar, self->vcpu, hva, stage2_types[want]);
+	munmap(hva, self->size);
+}
+
+TEST_HARNESS_MAIN

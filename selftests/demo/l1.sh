@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash disable=SC1090	# commands are known at run time only
+#
+# Sourced by the scripts l1-NAME, which run in the rig's machine as tests and
+# print KTAP. vm_start NAME starts the virtual machine with the command lines of
+# Documentation/real-vmm.rst, which are in /demo/commands.
+
+demo_n=0 demo_failed=0
+ok() {
+	demo_n=$((demo_n + 1))
+	echo "ok $demo_n - $1"
+}
+# not_ok NAME [REASON]
+not_ok() {
+	demo_n=$((demo_n + 1)) demo_failed=1
+	echo "not ok $demo_n - $1"
+	[ -z "${2:-}" ] || echo "# $1: $2"
+}
+# try NAME COMMAND...
+try() {
+	t_name=$1
+	shift
+	if "$@" >/tmp/try.out 2>&1; then
+		ok "$t_name"
+	else
+		not_ok "$t_name" "exit $?: $(tail -n 1 /tmp/try.out)"
+	fi
+}
+finish() {
+	echo "1..$demo_n"
+	exit "$demo_failed"
+}
+# within SECONDS COMMAND...: repeated until it succeeds
+within() {
+	w_end=$(($(date +%s) + $1))
+	shift
+	until "$@"; do
+		[ "$(date +%s)" -lt "$w_end" ] || return 1
+		sleep 0.1
+	done
+}
+
+# vm_start NAME [BLOCK]: the command block NAME, after those that it builds on
+vm_start() {
+	vm=$1 demo_ready=0
+	mkdir -p "/tmp/$vm"
+	cd "/tmp/$vm" || exit
+	ln -sf /demo/Image /demo/initrd .
+	mkfifo report.in report.out
+	cat report.out >report.log &
+	(
+		for block in vm ${2:-} "$vm"; do
+			. "/demo/commands/$block"
+		done
+	) >vmm.log 2>&1 &
+	vm_job=$!
+	within 30 test -S qmp || {
+		not_ok start "$(tail -n 1 vmm.log)"
+		finish
+	}
+	pid=$(pidof qemu-system-aarch64)
+}
+go() { echo go >report.in; }
+said() { grep -qx "$1" report.log; }
+# guest_ready SECONDS: it waits for go (once more)
+is_ready() { [ "$(grep -cx ready report.log)" -ge "$demo_ready" ]; }
+guest_ready() {
+	demo_ready=$((demo_ready + 1))
+	within "$1" is_ready || not_ok "ready-$demo_ready" "$(tail -n 1 report.log)"
+}
+# guest_says NAME SECONDS LINE: a result of that name
+guest_says() { try "$1" within "$2" said "$3"; }
+# vm_end SECONDS: the guest's results, and that it ended by itself
+vm_end() {
+	if ! within "$1" sh -c "! kill -0 $pid 2>/dev/null"; then
+		not_ok ends "$vm still runs: $(tail -n 1 report.log)"
+		kill -9 "$pid"
+	fi
+	rc=0
+	wait "$vm_job" || rc=$?
+	while read -r line; do
+		case $line in
+		"ok "*) ok "${line#ok }" ;;
+		"not ok "*)
+			line=${line#not ok }
+			not_ok "${line%%: *}" "${line#*: }"
+			;;
+		esac
+	done <report.log
+	cp console.log "/results/$vm.console"
+	cp report.log "/results/$vm.report"
+	sed 's/^/# VMM: /' vmm.log
+	try quit test "$rc" = 0
+	try vm-is-gone test ! -d "$(debugfs_dir)"
+}
+
+# What KVM shows of this virtual machine
+debugfs_dir() {
+	for d in /sys/kernel/debug/kvm/"$pid"-*; do
+		echo "$d"
+	done
+}
+# Lines of a file of debugfs (on stdin) that are about guest addresses from $1 up
+# to $2; the range is in field $3
+lines_of() {
+	awk -v start="$(($1))" -v end="$(($2))" -v field="$3" '
+	function hex(s,   i, n) {
+		for (i = n = 0; i < length(s); )
+			n = n * 16 + index("0123456789abcdef", substr(s, ++i, 1)) - 1
+		return n
+	}
+	$field ~ /^0x[0-9a-f]+-0x[0-9a-f]+$/ {
+		split(substr($field, 3), r, "-0x")
+		if (hex(r[1]) < end && hex(r[2]) > start)
+			print
+	}'
+}
+# is NAME GOT EXPECTED
+is() {
+	if [ "$2" = "$3" ]; then
+		ok "$1"
+	else
+		not_ok "$1" "$2, expected $3"
+	fi
+}
+# s2_is NAME START END TYPES: which types the stage-2 leaves have there; a kernel
+# that shows no types gives no result
+s2_is() {
+	s_dump=$(debugfs_dir)/stage2_page_tables
+	grep -q MEM/ "$s_dump" || return 0
+	# a range without a leaf has its size and level only
+	is "$1" "$(lines_of "$2" "$3" 1 <"$s_dump" | awk 'NF > 3 { print $NF }' | sort -u)" "$4"
+}
+# audit_is NAME START END LINES: stage 2, host, linear map and verdict there
+audit_is() {
+	is "$1" "$(lines_of "$2" "$3" 2 <"$(debugfs_dir)/memtype_audit" |
+		awk '{ print $4, $5, $6, $7 }' | sort -u)" "$4"
+}
+# The whole of it; how many pages are mismatched is on its last line
+audit_clean() {
+	cp "$(debugfs_dir)/memtype_audit" "/results/$vm.audit"
+	try audit-no-mismatch grep -q '^summary: .*, 0 pages in 0 ranges mismatched$' "/results/$vm.audit"
+}

@@ -188,9 +188,9 @@ compiled() {
 	r=0
 	for f in $(touched | grep '\.c$'); do
 		case $f in
-		tools/testing/selftests/kvm/*)
-			o=${f#tools/testing/selftests/kvm/}
-			[ -f "$W/patched/build/kvm/${o%.c}.o" ] || {
+		tools/testing/selftests/kvm/* | tools/testing/selftests/vfio/*)
+			o=${f#tools/testing/selftests/}
+			[ -f "$W/patched/build/${o%.c}.o" ] || {
 				echo "$f: not compiled"
 				r=1
 			}

@@ -14,7 +14,7 @@ export BASE V KERNEL UPDATE TREE DEBUG DEBIAN_MIRROR
 MAKEFLAGS += --no-print-directory
 
 help:
-	@echo 'make run      build the patched kernel, boot it, show what the flag does'
+	@echo 'make run      build the patched kernel, boot it, show which memory has which type'
 	@echo 'make demo     the same for guests of an unmodified QEMU, and a picture from one'
 	@echo 'make check    everything that can be tested; last line: passed, failed, skipped'
 	@echo 'make bench    exact cost of a stage-2 fault, unpatched and patched'
@@ -31,6 +31,7 @@ help:
 	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'
 	@echo 'UPDATE=1      look for a newer point release of the base'
 	@echo 'KDIR=$(KDIR)'
+	@echo 'DEBIAN_MIRROR=http://.../debian  instead of the one that apt has'
 	@echo 'V=1           show commands and their output'
 	@echo
 	@echo 'Everything that is made is in $(CACHE)'
@@ -48,10 +49,13 @@ debug:
 	@DEBUG=1 $(RIG)/check.sh
 
 module:
-	@$(MAKE) -C $(KDIR) M=$(CURDIR)/drivers modules
+	@rm -rf $(CACHE)/module && mkdir -p $(CACHE)/module
+	@cp -R -p drivers arch-arm64 $(CACHE)/module
+	@$(MAKE) -C $(KDIR) M=$(CACHE)/module/drivers modules
+	@echo $(CACHE)/module/drivers/carveout_heap.ko
 
 deb:
-	@drivers/deb.sh $(CACHE)/deb
+	@$(RIG)/tools.sh && drivers/deb.sh $(CACHE)/deb
 
 clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \

@@ -19,7 +19,7 @@ for tool in dh dh_dkms; do
 done
 
 version=0.$(git -C "$top" log -1 --format=%cd --date=format:%Y%m%d.%H%M%S)
-maintainer="$(git -C "$top" config user.name) <$(git -C "$top" config user.email)>"
+maintainer="$(git -C "$top" config user.name || id -un) <$(git -C "$top" config user.email || echo root@localhost)>"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP

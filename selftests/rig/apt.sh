@@ -27,7 +27,7 @@ debian_mirror() {
 
 # apt_root NAME ARCH SUITE...: make a private root; apt_get NAME ... uses it.
 apt_root() {
-	r=$CACHE/apt/$1 arch=$2
+	name=$1 r=$CACHE/apt/$1 arch=$2
 	shift 2
 	[ -f "$KEYRING" ] || die "$KEYRING is missing:" \
 		"install the package debian-archive-keyring"
@@ -51,10 +51,7 @@ apt_root() {
 		Acquire::Retries "3";
 	END
 	# Packages of a foreign architecture are looked at, never installed.
-	[ "$arch" = "$(dpkg --print-architecture)" ] || {
-		: >"$r/status"
-		echo "Dir::State::status \"$r/status\";" >>"$r/apt.conf"
-	}
+	[ "$arch" = "$(dpkg --print-architecture)" ] || apt_bare "$name"
 }
 
 apt_get() {
@@ -78,8 +75,54 @@ unpack_arm64() {
 	apt_get "$suite-arm64" update
 	mkdir -p "$CACHE/dl" "$d"
 	for p in "$@"; do
-		(cd "$CACHE/dl" && rm -f "${p}"_*_arm64.deb &&
+		(cd "$CACHE/dl" && rm -f "${p}"_*.deb &&
 			apt_get "$suite-arm64" download "$p")
-		dpkg-deb -x "$CACHE/dl/${p}"_*_arm64.deb "$d"
+		dpkg-deb -x "$CACHE/dl/${p}"_*.deb "$d"
 	done
+}
+
+# apt_bare NAME: nothing is installed there, whatever this system has
+apt_bare() {
+	: >"$CACHE/apt/$1/status"
+	echo "Dir::State::status \"$CACHE/apt/$1/status\";" >>"$CACHE/apt/$1/apt.conf"
+}
+
+# unpack_root ROOT NAME PACKAGE...: the files of packages and of all that they
+# depend on, not installed, for in_root
+unpack_root() {
+	root=$1 name=$2
+	shift 2
+	rm -rf "$root"
+	mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/usr/lib64" \
+		"$root/dev" "$root/tmp" "$root/debs"
+	for l in bin sbin lib lib64; do
+		ln -s "usr/$l" "$root/$l"
+	done
+	packages=$(apt_get "$name" install -s --no-install-recommends "$@" |
+		awk '$1 == "Inst" { sub(/:.*/, "", $2); print $2 "=" substr($3, 2) }')
+	# shellcheck disable=SC2086	# a list
+	(cd "$root/debs" && apt_get "$name" download $packages)
+	for p in "$root"/debs/*.deb; do
+		dpkg-deb -x "$p" "$root"
+	done
+	rm -rf "$root/debs"
+}
+
+# in_root ROOT COMMAND...: without being root where namespaces are to be had
+in_root() {
+	touch "$1/dev/null"
+	if unshare -rm true 2>/dev/null; then
+		# shellcheck disable=SC2016	# for the inner shell
+		unshare -rm sh -c 'mount --bind /dev/null "$1/dev/null" && r=$1 && shift &&
+			exec chroot "$r" "$@"' sh "$@"
+	elif [ "$(id -u)" = 0 ]; then
+		[ -c "$1/dev/null" ] || {
+			rm -f "$1/dev/null"
+			mknod -m 666 "$1/dev/null" c 1 3
+		}
+		chroot "$@"
+	else
+		echo "neither root nor user namespaces: cannot use the tools in $1" >&2
+		return 1
+	fi
 }

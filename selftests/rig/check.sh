@@ -26,7 +26,7 @@ trap verdict EXIT
 
 if [ -z "${DEBUG:-}" ]; then
 	"$RIG/build.sh" unpatched
-	"$RIG/gates.sh" >>"$results"
+	"$RIG/gates.sh" results >>"$results"
 	"$RIG/build.sh" patched
 	"$RIG/initramfs.sh" unpatched
 	# The carve-out module on Debian's kernels: one that is booted, too, and

@@ -8,7 +8,8 @@
 # is the newest 6.12, "newest" the newest kernel in the archive. Of the stock
 # kernel the image is kept as well, in a directory that boot.sh can boot. Nothing
 # is installed: the tools are unpacked into a root of their own and run there, in
-# a user namespace.
+# a user namespace. What is built is the source package for DKMS, with the command
+# that it gives DKMS.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -61,10 +62,7 @@ fetch_root() {
 	set -- "$release" "$suite"
 	[ "$release" != "$suite" ] || shift
 	apt_root "$release-tools" "$host" "$@"
-	# nothing is installed there yet, whatever this system has
-	: >"$CACHE/apt/$release-tools/status"
-	echo "Dir::State::status \"$CACHE/apt/$release-tools/status\";" \
-		>>"$CACHE/apt/$release-tools/apt.conf"
+	apt_bare "$release-tools"
 	apt_get "$release-tools" update
 
 	depends=$(show "$suite-arm64" "$headers" "$version" | field Depends)
@@ -73,23 +71,11 @@ fetch_root() {
 	kbuild=$(echo "$depends" | sed -n 's/.*\(linux-kbuild-[^ ,]*\).*/\1/p')
 	cross=
 	[ "$host" = arm64 ] || cross=-aarch64-linux-gnu
-	rm -rf "$dir/debs" "$dir/root"
-	mkdir -p "$dir/debs" "$dir/root/usr/bin" "$dir/root/usr/sbin" \
-		"$dir/root/usr/lib" "$dir/root/usr/lib64" "$dir/root/dev" \
-		"$dir/root/tmp"
-	for l in bin sbin lib lib64; do
-		ln -s "usr/$l" "$dir/root/$l"
-	done
-	packages=$(apt_get "$release-tools" install -s --no-install-recommends \
-		"$gcc$cross" "binutils$cross" "$common=$version" "$kbuild=$version" \
-		make dash coreutils findutils grep mawk sed |
-		awk '$1 == "Inst" { sub(/:.*/, "", $2); print $2 "=" substr($3, 2) }')
-	# shellcheck disable=SC2086	# a list
-	(cd "$dir/debs" && apt_get "$release-tools" download $packages)
+	unpack_root "$dir/root" "$release-tools" "$gcc$cross" "binutils$cross" \
+		"$common=$version" "$kbuild=$version" make dash coreutils findutils grep mawk sed
+	mkdir -p "$dir/debs"
 	(cd "$dir/debs" && apt_get "$suite-arm64" download "$headers=$version")
-	for p in "$dir"/debs/*.deb; do
-		dpkg-deb -x "$p" "$dir/root"
-	done
+	dpkg-deb -x "$dir"/debs/*.deb "$dir/root"
 	rm -rf "$dir/debs"
 	ln -s mawk "$dir/root/usr/bin/awk"
 	echo "$gcc" >"$dir/gcc"
@@ -105,37 +91,40 @@ fetch_image() {
 	rm -rf "$dir/debs"
 }
 
-# Runs a command in the root, without being root where namespaces are to be had
-in_root() {
-	touch "$dir/root/dev/null"
-	if unshare -rm true 2>/dev/null; then
-		# shellcheck disable=SC2016	# for the inner shell
-		unshare -rm sh -c 'mount --bind /dev/null "$1/dev/null" && r=$1 && shift &&
-			exec chroot "$r" "$@"' sh "$dir/root" "$@"
-	elif [ "$(id -u)" = 0 ]; then
-		[ -c "$dir/root/dev/null" ] || {
-			rm -f "$dir/root/dev/null"
-			mknod -m 666 "$dir/root/dev/null" c 1 3
-		}
-		chroot "$dir/root" "$@"
-	else
-		echo "neither root nor user namespaces: cannot use the tools of $suite" >&2
-		return 1
-	fi
+make_in_root() {
+	in_root "$dir/root" /usr/bin/env -i PATH=/usr/bin:/bin KBUILD_BUILD_TIMESTAMP=2026-01-01 \
+		MAKEFLAGS="-j$JOBS CONFIG_DEBUG_INFO_BTF_MODULES=" "$@"
 }
 
 build_modules() {
 	src=$dir/root/rig-modules
-	rm -rf "$src" "$dir/modules"
-	mkdir -p "$src/selftests" "$dir/modules"
-	cp -R -p "$TOP/drivers" "$TOP/arch-arm64" "$src/"
-	[ ! -d "$TOP/include" ] || cp -R -p "$TOP/include" "$src/"
-	cp -R -p "$TOP/selftests/carveout" "$src/selftests/"
-	echo 'obj-m := drivers/ selftests/carveout/' >"$src/Kbuild"
-	in_root /usr/bin/env -i PATH=/usr/bin:/bin KBUILD_BUILD_TIMESTAMP=2026-01-01 \
-		make -C "/usr/src/$headers" M=/rig-modules -j"$JOBS" CONFIG_DEBUG_INFO_BTF_MODULES= modules
-	find "$src" -name '*.ko' -exec cp {} "$dir/modules/" \;
-	[ -f "$dir/modules/carveout_heap.ko" ] || die "carveout_heap.ko was not built"
+	rm -rf "$src" "$dir/modules" "$dir/deb"
+	mkdir -p "$src/dkms" "$dir/modules"
+	deb=$("$TOP/drivers/deb.sh" "$dir/deb")
+	dpkg-deb -x "$deb" "$src/deb"
+	for f in /usr/src/carveout-heap-* /lib/udev/rules.d/99-carveout-heap.rules; do
+		# shellcheck disable=SC2144,SC2086	# one file, whose name has a version
+		[ -e "$src/deb"$f ] || [ -e "$src/deb/usr"$f ] || die "$deb has no $f"
+	done
+	for f in "$src"/deb/usr/src/carveout-heap-*; do
+		v=${f##*/carveout-heap-}
+		mkdir -p "$src/dkms/carveout-heap/$v"
+		mv "$f" "$src/dkms/carveout-heap/$v/build"
+	done
+	conf=$src/dkms/carveout-heap/$v/build/dkms.conf
+	# What DKMS sets, and then evaluates
+	command=$(kernel_source_dir=/usr/src/$headers dkms_tree=/rig-modules/dkms \
+		PACKAGE_NAME=$(sed -n 's/^PACKAGE_NAME="\(.*\)"$/\1/p' "$conf") \
+		PACKAGE_VERSION=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"$/\1/p' "$conf") \
+		sh -c "echo $(sed -n 's/^MAKE\[0\]=//p' "$conf")")
+	# shellcheck disable=SC2086	# words
+	make_in_root $command
+	built=$src/dkms/carveout-heap/$v/build/$(sed -n 's/^BUILT_MODULE_LOCATION\[0\]="\(.*\)"$/\1/p' "$conf")
+	cp "$built/carveout_heap.ko" "$dir/modules/"
+
+	cp -R -p "$TOP/selftests/carveout" "$src/"
+	make_in_root make -C "/usr/src/$headers" M=/rig-modules/carveout modules
+	cp "$src/carveout/dmabuf_importer.ko" "$dir/modules/"
 	rm -rf "$src"
 }
 
@@ -152,8 +141,11 @@ read -r suite version headers <"$dir/found"
 	echo "$headers $version" >"$dir/unpacked"
 }
 
+[ "$which" != stock ] || [ -d "$CACHE/efi/usr" ] ||
+	quietly "fetching EDK2" "$log" unpack_arm64 "$CACHE/efi" qemu-efi-aarch64
+
 stamp="$headers $version $(hash_of "$TOP/drivers" "$TOP/arch-arm64" \
-	"$TOP/include" "$TOP/selftests/carveout" "$0")"
+	"$TOP/selftests/carveout" "$0")"
 [ "$(cat "$dir/.rig-stamp" 2>/dev/null)" = "$stamp" ] || {
 	rm -f "$dir/.rig-stamp"
 	: >"$dir/build.log"

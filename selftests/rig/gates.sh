@@ -1,14 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: gates.sh [gate...]
+# usage: gates.sh [results] [gate...]
 #
-# Runs the checks that need no boot, all of them or those named, and prints each
-# as a result line (see report.sh). A gate that has passed is not run again until
+# Runs the checks that need no boot, all of them or those named, and prints a
+# summary; with "results", each as a result line (see report.sh). A gate that has passed is not run again until
 # one of its inputs changes. Builds the patched kernel on the way: the last step
 # of the gate "bisect".
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/apt.sh"
+if [ "${1:-}" != results ]; then
+	mkdir -p "$W"
+	"$0" results "$@" >"$W/gates.tsv"
+	exec "$RIG/report.sh" summary "$W/gates.tsv"
+fi
+shift
 RIG_QUIET=1 "$RIG/base.sh" >&2
 lock
 
@@ -337,7 +344,7 @@ kernel_doc() {
 }
 
 # Our own files
-shell_files() { find "$TOP/selftests" "$TOP/.ci" -type f \( -name '*.sh' -o -name init -o -name run \
+shell_files() { find "$TOP/selftests" "$TOP/.ci" "$TOP/drivers" -type f \( -name '*.sh' -o -name init -o -name run \
 	-o -path '*/demo/guest' -o -path '*/demo/l1-*' \); }
 shellcheck_ours() {
 	# shellcheck disable=SC2016
@@ -365,6 +372,82 @@ checkpatch_ours() {
 	done <"$LOGS/gates/checkpatch.1" >"$LOGS/gates/checkpatch.2"
 	cat "$LOGS/gates/checkpatch.2"
 	[ ! -s "$LOGS/gates/checkpatch.2" ]
+}
+
+# The carve-out module builds as `make module` does it, with W=1, sparse and its
+# debugging option, and none of them has anything to say.
+module_builds() {
+	m=$LOGS/gates/module
+	rm -rf "$m"
+	mkdir -p "$m"
+	cp -R -p "$TOP/drivers" "$TOP/arch-arm64" "$m"
+	RIG_SPARSE_LOG=$m/sparse
+	export RIG_SPARSE_LOG
+	for debug in '' 1; do
+		: >"$m/sparse"
+		find "$m" -name '*.o' -delete
+		make -C "$W/patched" O="$BUILD" -s -j"$JOBS" ARCH=arm64 \
+			CROSS_COMPILE=aarch64-linux-gnu- M="$m/drivers" W=1 C=2 \
+			CHECK="$RIG/sparse.sh" CARVEOUT_DEBUG="$debug" modules 2>&1 || return 1
+	done
+	! grep 'warning:' "$g_log" || return 1
+	r=0
+	for f in drivers/carveout_core.c drivers/carveout_pool.c arch-arm64/carveout_arch.c; do
+		f=${f##*/}
+		! grep "/$f:.*\(warning\|error\)" "$m/sparse" || r=1
+		grep -q "^checked: .*/$f$" "$m/sparse" || {
+			echo "$f: sparse did not check it, or did not see a planted error"
+			r=1
+		}
+	done
+	return $r
+}
+
+# The device-tree bindings and their examples, by the tools of devicetree.org. Not
+# every Debian has them, and those that have them lack schemas.
+bindings() {
+	root=$CACHE/dt-schema
+	[ -f "$root/complete" ] || {
+		apt_root sid-tools "$(dpkg --print-architecture)" sid
+		apt_bare sid-tools
+		apt_get sid-tools update
+		unpack_root "$root" sid-tools dt-schema device-tree-compiler dash coreutils
+		touch "$root/complete"
+	}
+	rm -rf "$root/work"
+	mkdir -p "$root/work"
+	cp -R "$TOP/Documentation/devicetree/bindings" "$root/work"
+	cat >"$root/work/check" <<-'END'
+		set -eu
+		cd /work
+		dt-doc-validate -u bindings bindings/*/*.yaml
+		dt-mk-schema -j bindings >schema.json
+		for f in bindings/*/*.yaml; do
+			dt-extract-example "$f" >example.dts
+			dtc -q -I dts -O dtb -o example.dtb example.dts
+			dt-validate -s schema.json example.dtb
+		done
+	END
+	cat >"$root/work/planted" <<-'END'
+		cd /work
+		dtc -q -I dts -O dtb -o planted.dtb planted.dts
+		dt-validate -s schema.json planted.dtb
+	END
+	# They say what is wrong, and exit with 0
+	for s in check planted; do
+		in_root "$root" /usr/bin/env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
+			sh "/work/$s" >"$LOGS/gates/bindings.$s" 2>&1 || {
+			cat "$LOGS/gates/bindings.$s"
+			return 1
+		}
+		grep -v no-map "$root/work/example.dts" >"$root/work/planted.dts"
+	done
+	grep -q "'no-map' is a required property" "$LOGS/gates/bindings.planted" || {
+		echo "dt-validate does not see a planted error"
+		return 1
+	}
+	cat "$LOGS/gates/bindings.check"
+	[ ! -s "$LOGS/gates/bindings.check" ]
 }
 
 # The C in our documents is in a file that is compiled, line by line
@@ -421,7 +504,8 @@ wanted=$*
 scripts=$(hash_of "$RIG/gates.sh" "$RIG/tree.sh" "$RIG/export.sh")
 config=$(hash_of "$TOP/arch-arm64/configs/base.config" \
 	"$TOP/arch-arm64/configs/series.config")
-files=$(hash_of "$TOP/selftests" "$TOP/.ci")
+module=$(hash_of "$TOP/drivers" "$TOP/arch-arm64" "$TOP/include")
+files=$(hash_of "$TOP/selftests" "$TOP/.ci")$module
 
 gate applies "$inputs $scripts" series_applies
 "$RIG/tree.sh" apply >/dev/null 2>&1 || exit 0 # which is what "applies" said
@@ -432,8 +516,10 @@ if [ "$nr" -gt 0 ]; then
 fi
 gate shellcheck "$files $scripts" shellcheck_ours
 gate checkpatch-files "$files $scripts" checkpatch_ours
+gate bindings "$scripts $(hash_of "$TOP/Documentation/devicetree")" bindings
 gate quotations "$files $scripts $(hash_of "$TOP/Documentation")" quotations
 gate bisect "$inputs $config $(hash_of "$TOP/selftests/modules" "$RIG/build.sh")" bisect
+gate module "$inputs $config $module $scripts $(hash_of "$RIG/sparse.sh")" module_builds
 if [ "$nr" -gt 0 ]; then
 	gate compiled "$inputs $config $scripts" compiled
 	gate W1 "$inputs $config $scripts $(hash_of "$RIG/sparse.sh")" w1

@@ -38,6 +38,8 @@ ccache ccache
 sparse sparse
 shellcheck shellcheck
 dtc device-tree-compiler
+dh debhelper
+dh_dkms dh-dkms
 END
 # What is in a package without a command: a file that it must have brought.
 for f in /usr/include/stdlib.h:libc6-dev \

@@ -10,7 +10,9 @@
 #include <linux/sizes.h>
 
 #include <asm/barrier.h>
+#include <asm/boot.h>
 #include <asm/cpufeature.h>
+#include <asm/fixmap.h>
 #include <asm/memory.h>
 #include <asm/sysreg.h>
 
@@ -23,6 +25,21 @@
 #define FST_TRANSLATION		0x04
 #define FST_LEVEL		GENMASK(1, 0)
 #define FST_TRANSLATION_LM1	0x2b
+
+/* PAR_EL1 after AT S1E1R, as a privileged read would translate the address */
+static u64 carveout_translate(unsigned long va)
+{
+	unsigned long flags;
+	u64 par;
+
+	local_irq_save(flags);
+	asm volatile("at s1e1r, %0" : : "r" (va) : "memory");
+	isb();
+	par = read_sysreg_par();
+	local_irq_restore(flags);
+
+	return par;
+}
 
 /**
  * carveout_arch_linear_alias() - Ask the MMU for the linear map's alias of a page
@@ -44,7 +61,7 @@
  */
 enum carveout_alias carveout_arch_linear_alias(phys_addr_t phys)
 {
-	unsigned long va, flags, fst;
+	unsigned long fst;
 	u64 par;
 
 	/*
@@ -55,14 +72,7 @@ enum carveout_alias carveout_arch_linear_alias(phys_addr_t phys)
 	if (phys - PHYS_OFFSET >= PAGE_END - PAGE_OFFSET)
 		return CARVEOUT_ALIAS_NONE;
 
-	va = __phys_to_virt(phys);
-
-	local_irq_save(flags);
-	asm volatile("at s1e1r, %0" : : "r" (va) : "memory");
-	isb();
-	par = read_sysreg_par();
-	local_irq_restore(flags);
-
+	par = carveout_translate(__phys_to_virt(phys));
 	if (!(par & SYS_PAR_EL1_F))
 		return CARVEOUT_ALIAS_MAPPED;
 
@@ -72,6 +82,34 @@ enum carveout_alias carveout_arch_linear_alias(phys_addr_t phys)
 		return CARVEOUT_ALIAS_NONE;
 
 	return CARVEOUT_ALIAS_UNKNOWN;
+}
+
+/**
+ * carveout_arch_has_fdt() - Does the kernel have its device tree in a range?
+ * @base: physical address of the range
+ * @size: length in bytes
+ *
+ * The kernel maps the blob that it was booted with cacheable in the fixmap, for
+ * good, and the live tree points into it. Where the loader has put it above what
+ * mem= leaves to the kernel, neither memblock nor the resource tree know of it.
+ *
+ * Context: Any.
+ */
+bool carveout_arch_has_fdt(phys_addr_t base, size_t size)
+{
+	unsigned long start = __fix_to_virt(FIX_FDT), va;
+	phys_addr_t phys;
+	u64 par;
+
+	/* It need not start at the start of a page */
+	for (va = start; va < start + MAX_FDT_SIZE + PAGE_SIZE; va += PAGE_SIZE) {
+		par = carveout_translate(va);
+		phys = par & SYS_PAR_EL1_PA;
+		if (!(par & SYS_PAR_EL1_F) && phys + PAGE_SIZE > base && phys < base + size)
+			return true;
+	}
+
+	return false;
 }
 
 /**

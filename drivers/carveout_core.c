@@ -7,6 +7,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/crash_dump.h>
 #include <linux/ctype.h>
 #include <linux/efi.h>
 #include <linux/gfp.h>
@@ -56,7 +57,8 @@ struct carveout_claim {
  * resource tree not as System RAM, and the linear map's address must not
  * translate. Each of them sees what the others do not: memblock knows nothing of
  * ZONE_DEVICE, the resource tree nothing of what mem= cut off, and a translation
- * nothing of pages that are unmapped for a time.
+ * nothing of pages that are unmapped for a time. And what the kernel was booted
+ * with may be where none of them looks.
  *
  * Context: Process context, may sleep.
  *
@@ -68,6 +70,11 @@ int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len)
 					    IORES_DESC_NONE) != REGION_DISJOINT;
 	const char *reason = NULL;
 	phys_addr_t page;
+
+	if (carveout_arch_has_fdt(base, size)) {
+		snprintf(why, len, "the kernel's device tree is in it");
+		return -EBUSY;
+	}
 
 	for (page = base; page - base < size; page += PAGE_SIZE) {
 		if (pfn_is_map_memory(PHYS_PFN(page)))
@@ -123,7 +130,8 @@ static bool carveout_name_ok(const char *name)
 	const char *c;
 
 	for (c = name; *c; c++)
-		if (!isalnum(*c) && !strchr("._-", *c))
+		/* isalnum() takes Latin-1 */
+		if (!isascii(*c) || (!isalnum(*c) && !strchr("._-", *c)))
 			return false;
 
 	return c != name && c - name < CARVEOUT_NAME_LEN && *name != '.';
@@ -374,8 +382,8 @@ static struct platform_driver carveout_driver = {
 	},
 };
 
-/* The part of [base, end] from base on that is ordinary RAM for the firmware */
-static bool __init carveout_firmware_ram(phys_addr_t base, phys_addr_t end, phys_addr_t *ram_end)
+/* Is there RAM at base that is nobody's for the firmware, and where does it end? */
+static bool __init carveout_firmware_ram(phys_addr_t base, phys_addr_t *ram_end)
 {
 	struct device_node *np = NULL;
 	struct resource res;
@@ -391,22 +399,18 @@ static bool __init carveout_firmware_ram(phys_addr_t base, phys_addr_t end, phys
 			if (base < md->phys_addr || base > last)
 				continue;
 			*ram_end = last;
-			switch (md->type) {
-			case EFI_LOADER_CODE:
-			case EFI_LOADER_DATA:
-			case EFI_BOOT_SERVICES_CODE:
-			case EFI_BOOT_SERVICES_DATA:
-			case EFI_CONVENTIONAL_MEMORY:
-				return md->attribute & EFI_MEMORY_WB;
-			default:
-				return false;
-			}
+			/* The kernel still uses some of what loaders have left */
+			return md->type == EFI_CONVENTIONAL_MEMORY &&
+			       md->attribute & EFI_MEMORY_WB;
 		}
 		return false;
 	}
 #endif
 
 	for_each_node_by_type(np, "memory") {
+		/* Of secure RAM, for one, a disabled node tells */
+		if (!of_device_is_available(np))
+			continue;
 		for (i = 0; !of_address_to_resource(np, i, &res); i++) {
 			if (base >= res.start && base <= res.end) {
 				*ram_end = res.end;
@@ -467,13 +471,18 @@ static int __init carveout_param_check(phys_addr_t base, u64 size, char *why, si
 	phys_addr_t start = base, end = base + size - 1, ram_end;
 	int ret;
 
+	if (is_kdump_kernel()) {
+		snprintf(why, len, "this is a kdump kernel, and it may be what is to be dumped");
+		return -EBUSY;
+	}
+
 	ret = carveout_param_not_reserved(base, end, why, len);
 	if (ret)
 		return ret;
 
 	for (; start <= end; start = ram_end + 1) {
-		if (!carveout_firmware_ram(start, end, &ram_end)) {
-			snprintf(why, len, "%pa is not RAM for the firmware", &start);
+		if (!carveout_firmware_ram(start, &ram_end)) {
+			snprintf(why, len, "%pa is not free RAM for the firmware", &start);
 			return -EINVAL;
 		}
 		if (ram_end >= end)
@@ -588,7 +597,8 @@ static int __init carveout_try_probe(void)
 
 /*
  * Pools first, nodes last: a node can be opened as soon as it is there, and
- * nothing keeps a module whose init fails. So it does not fail after the first.
+ * nothing keeps a module whose init fails. So it does not fail after the first,
+ * unless platform_driver_register() fails once it has probed, for want of memory.
  */
 static int __init carveout_init(void)
 {
@@ -612,9 +622,12 @@ static int __init carveout_init(void)
 	}
 
 	list_for_each_entry_safe(claim, next, &params, param) {
+		char name[CARVEOUT_NAME_LEN];
+
 		list_del_init(&claim->param);
+		strscpy(name, claim->name);
 		if (carveout_publish(claim, NULL, why, sizeof(why)))
-			pr_err("%s\n", why);
+			pr_err("no pool \"%s\" of pools=: %s\n", name, why);
 	}
 
 	return 0;

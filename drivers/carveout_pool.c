@@ -94,11 +94,10 @@ void carveout_scrub(struct carveout_pool *pool, phys_addr_t base, size_t size)
 	mb();
 }
 
+/* Its pages are zero */
 static void carveout_buffer_free(struct carveout_buffer *buffer)
 {
 	struct carveout_pool *pool = buffer->pool;
-
-	carveout_scrub(pool, buffer->base, buffer->size);
 
 	down_write(&pool->lock);
 	gen_pool_free(pool->gen, buffer->base, buffer->size);
@@ -106,7 +105,6 @@ static void carveout_buffer_free(struct carveout_buffer *buffer)
 	pool->nr_buffers--;
 	up_write(&pool->lock);
 
-	trace_carveout_free(pool->name, buffer->base, buffer->size);
 	kfree(buffer);
 	carveout_pool_put(pool);
 }
@@ -134,13 +132,15 @@ static vm_fault_t carveout_huge_fault(struct vm_fault *vmf, unsigned int order)
 		return VM_FAULT_SIGBUS;
 
 	/*
-	 * The entry is writable from the start if the VMA is: there is nobody to
-	 * tell of a first write, and a stage-2 mapping made from it is complete.
+	 * The entry is writable from the start if the VMA is, by vm_page_prot:
+	 * there is nobody to tell of a first write, and a stage-2 mapping made from
+	 * it is complete. vmf_insert_pfn_pmd() needs no "write" for that, and with
+	 * it warns of a page table that another thread was first to make.
 	 */
 	if (!order)
 		ret = vmf_insert_pfn(vma, addr, pfn);
 	else if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && order == PMD_ORDER)
-		ret = vmf_insert_pfn_pmd(vmf, carveout_pfn(pfn), vma->vm_flags & VM_WRITE);
+		ret = vmf_insert_pfn_pmd(vmf, carveout_pfn(pfn), false);
 	else
 		return VM_FAULT_FALLBACK;
 
@@ -238,6 +238,8 @@ static void carveout_dmabuf_release(struct dma_buf *dmabuf)
 	up_write(&buffer->pool->lock);
 
 	iput(buffer->inode);
+	carveout_scrub(buffer->pool, buffer->base, buffer->size);
+	trace_carveout_free(buffer->pool->name, buffer->base, buffer->size);
 	carveout_buffer_free(buffer);
 }
 
@@ -601,10 +603,10 @@ void carveout_pool_unregister(struct carveout_pool *pool)
 	misc_deregister(&pool->misc);
 
 	down_write(&pool->lock);
-	pool->dead = true;
+	WRITE_ONCE(pool->dead, true);
 	up_write(&pool->lock);
 
-	/* From here on nothing is mapped, and no buffer added but to be freed */
+	/* From here on nothing is mapped: a buffer that is still added cannot be */
 	down_read(&pool->lock);
 	list_for_each_entry(buffer, &pool->buffers, node)
 		unmap_mapping_range(buffer->inode->i_mapping, 0, 0, 1);

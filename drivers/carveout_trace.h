@@ -33,7 +33,7 @@ DEFINE_EVENT(carveout_buffer, carveout_alloc,
 	TP_ARGS(pool, base, size)
 );
 
-/* A buffer is scrubbed and back in the pool */
+/* A buffer is scrubbed, and goes back to the pool */
 DEFINE_EVENT(carveout_buffer, carveout_free,
 	TP_PROTO(const char *pool, phys_addr_t base, size_t size),
 	TP_ARGS(pool, base, size)

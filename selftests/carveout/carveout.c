@@ -183,7 +183,7 @@ int signal_of_access(void *p, bool write)
 
 bool write_file(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY);
+	int fd = open(path, O_WRONLY | O_TRUNC);
 	bool ok;
 
 	if (fd < 0)

@@ -11,9 +11,13 @@
 # Loading, probing and unloading of carveout_heap.ko, as KTAP:
 #
 # params  pools= of every kind, good and bad, in 64 MiB of memory from <free base>
-#	  on that the kernel was told to leave alone; nothing is loaded before or after
-# reserved  pools= does not take what the device tree reserves, for the module or
-#	  for others; nothing is loaded before or after
+#	  on that the kernel was told to leave alone, at <RAM> of the kernel, and 4 MiB
+#	  before <alias>, where memtype_test has made a linear map of free memory
+# reserved  pools= does not take what the device tree reserves at each <base>, for
+#	  the module or for others
+# loader  pools= does not take what the EFI stub has left for the kernel
+# fdt	  pools= does not take the device tree that the kernel was booted with, which
+#	  the loader has put behind the initrd and mem= has cut off
 # dt	  what became of the devices of the device tree: carveout-heap-good-*, -bad-*
 #	  and -pair-*-1 and -2, one of which is good; the module is loaded
 # busy	  the module is loaded with a pool: it refuses to go while a buffer lives
@@ -21,22 +25,18 @@
 
 ko=${CARVEOUT_KO:-/modules/carveout_heap.ko}
 heaps=/dev/dma_heap
-n=0 failed=0
+# Of the kernel's selftests; the Makefile puts it beside this one
+. "$(dirname "$0")/ktap_helpers.sh"
 
-ok() {
-	n=$((n + 1))
-	echo "ok $n $1"
-}
 not_ok() {
-	n=$((n + 1)) failed=1
-	echo "not ok $n $1"
-	[ -z "${2:-}" ] || echo "# $2"
+	ktap_test_fail "$1"
+	[ -z "${2:-}" ] || ktap_print_msg "$2"
 }
 # result NAME COMMAND...
 result() {
 	r_name=$1
 	shift
-	if "$@"; then ok "$r_name"; else not_ok "$r_name" "$why"; fi
+	if "$@"; then ktap_test_pass "$r_name"; else not_ok "$r_name" "$why"; fi
 	why=
 }
 loaded() { grep -q '^carveout_heap ' /proc/modules; }
@@ -47,7 +47,7 @@ pools() {
 }
 # The errors that the kernel spoke of since MARK, which is put into its log as well
 mark() {
-	mark="carveout-test-$n-$(cut -d' ' -f1 /proc/uptime)"
+	mark="carveout-test-$KTAP_TESTNO-$(cut -d' ' -f1 /proc/uptime)"
 	echo "$mark" >/dev/kmsg
 }
 # Once where insmod has tried by two system calls
@@ -88,7 +88,7 @@ good() {
 	}
 }
 
-# bad PARAMETER [TEXT]: no such pool, and one line that says why, with TEXT in it
+# bad PARAMETER TEXT: no such pool, and one line that says why, with TEXT in it
 bad() {
 	mark
 	if insmod "$ko" pools="$1" 2>/dev/null; then
@@ -106,7 +106,7 @@ bad() {
 		why="pools=$1: $(said | wc -l) lines in the log, expected one"
 		return 1
 	}
-	[ -z "${2:-}" ] || said | grep -qi -e "$2" || {
+	said | grep -q -e "$2" || {
 		why="pools=$1: '$(said)' says nothing of $2"
 		return 1
 	}
@@ -136,50 +136,79 @@ taken_over() {
 
 params() {
 	at() { printf '0x%x' $((base + $1)); }
-	base=$(($1)) ram=${2:-}
+	base=$(($1))
 	result one_pool good "t0:8M@$(at 0)" t0
 	result two_pools good "t1:8M@$(at 0),t2:4M@$(at 0x800000)" "t1 t2"
 	result one_page good "t0:4K@$(at 0)" t0
 	result hex_size good "t0:0x200000@$(at 0x200000)" t0
 	# Debian has /dev/mem; the rig's own configuration has not
 	[ ! -e /dev/mem ] || result taken_over taken_over
-	result size_zero bad "t0:0@$(at 0)"
-	result base_unaligned bad "t0:2M@$(at 0x800)"
-	result size_unaligned bad "t0:0x1800@$(at 0)"
-	result size_wraps bad "t0:0xFFFFFFFFFFFF0000@$(at 0)"
-	result base_wraps bad "t0:2M@0xFFFFFFFFFFE00000"
-	result beyond_physical bad "t0:2M@0x100000000000000"
-	result base_zero bad "t0:2M@0"
-	result overlap_second bad "t0:4M@$(at 0),t1:4M@$(at 0x200000)"
-	result overlap_same bad "t0:4M@$(at 0),t1:4M@$(at 0)"
-	result same_name bad "t0:2M@$(at 0),t0:2M@$(at 0x400000)"
-	result no_name bad ":2M@$(at 0)"
-	result slash_in_name bad "a/b:2M@$(at 0)"
-	result dots_in_name bad "..:2M@$(at 0)"
-	result no_base bad "t0:2M"
-	result empty_base bad "t0:2M@"
-	result no_size bad "t0:@$(at 0)"
-	result no_number bad "t0:xyz@$(at 0)"
-	result trailing_text bad "t0:2M@$(at 0)xyz"
-	# a Device: the UART, and the PCI window
-	result uart bad "t0:4K@0x9000000" 0*9000000
-	if [ -n "$ram" ]; then
-		ram=$((ram))
-		result ram bad "t0:2M@$(printf '0x%x' "$ram")" "$(printf %x "$ram")"
-		# Its last page is not to be had, and the others are not taken
-		result reaches_ram bad "t0:4M@$(printf '0x%x' $((ram - 0x3ff000)))"
-	fi
+	multiples="must be multiples of"
+	physical="reach beyond physical memory"
+	result size_zero bad "t0:0@$(at 0)" "$multiples"
+	result base_unaligned bad "t0:2M@$(at 0x800)" "$multiples"
+	result size_unaligned bad "t0:0x1800@$(at 0)" "$multiples"
+	result size_wraps bad "t0:0xFFFFFFFFFFFF0000@$(at 0)" "$physical"
+	result base_wraps bad "t0:2M@0xFFFFFFFFFFE00000" "$physical"
+	result beyond_physical bad "t0:2M@0x100000000000000" "$physical"
+	result base_zero bad "t0:2M@0" "0x0* is not free RAM for the firmware"
+	result overlap_second bad "t0:4M@$(at 0),t1:4M@$(at 0x200000)" "\"t1\".* is something else in"
+	result overlap_same bad "t0:4M@$(at 0),t1:4M@$(at 0)" "\"t1\".* is something else in"
+	result same_name bad "t0:2M@$(at 0),t0:2M@$(at 0x400000)" "a pool of that name"
+	letters="a name has up to 47 letters"
+	result no_name bad ":2M@$(at 0)" "$letters"
+	result slash_in_name bad "a/b:2M@$(at 0)" "$letters"
+	result dots_in_name bad "..:2M@$(at 0)" "$letters"
+	form="it has to be NAME:SIZE@BASE"
+	result no_base bad "t0:2M" "$form"
+	result empty_base bad "t0:2M@" "$form"
+	result no_size bad "t0:@$(at 0)" "$form"
+	result no_number bad "t0:xyz@$(at 0)" "$form"
+	result trailing_text bad "t0:2M@$(at 0)xyz" "$form"
+	result uart bad "t0:4K@0x9000000" "0x0*9000000 is not free RAM for the firmware"
+	result ram bad "t0:2M@$2" "page 0x0*${2#0x} is memory that the kernel maps"
+	# Its first pages are free
+	[ -z "${3:-}" ] || result alias bad "t0:8M@$(printf '0x%x' $(($3 - 0x400000)))" \
+		"page 0x0*${3#0x} is mapped in the linear map"
 	# Nothing of all that is left
 	result good_again good "t0:64M@$(at 0)" t0
 }
 
 reserved() {
 	for r; do
-		result "reserved_$r" bad "t0:2M@$r"
+		result "reserved_$r" bad "t0:2M@$r" "it overlaps the reserved memory"
 	done
 }
 
-# refused DEVICE: not bound, and one line that says why
+loader() {
+	r=$(dmesg | sed -n 's/.* MEMRESERVE=\(0x[0-9a-f]*\)[0-9a-f]\{3\}\( .*\)\{0,1\}$/\1000/p')
+	[ -n "$r" ] || not_ok memreserve "the EFI stub has not said where it is"
+	result memreserve bad "t0:4K@$r" "0x0*${r#0x} is not free RAM for the firmware"
+}
+
+# Where in the 16 MiB that follow the initrd is not to be known
+fdt() {
+	from=$(hexdump -v -e '1/1 "%02x"' /proc/device-tree/chosen/linux,initrd-end)
+	step=0x200000
+	from=$(((0x$from + step - 1) / step * step))
+	refused=0
+	for i in 0 1 2 3 4 5 6 7; do
+		at=$(printf '0x%x' $((from + i * step)))
+		! bad "t0:2M@$at" "the kernel's device tree is in it" || refused=$((refused + 1))
+	done
+	if [ "$refused" = 1 ] || [ "$refused" = 2 ]; then
+		ktap_test_pass refused
+	else
+		not_ok refused "$refused ranges have the device tree: $why"
+	fi
+	if grep -q linux,dummy-virt /proc/device-tree/compatible; then
+		ktap_test_pass intact
+	else
+		not_ok intact "the device tree is not what it was"
+	fi
+}
+
+# refused DEVICE TEXT: not bound, and one line that says why, with TEXT in it
 refused() {
 	[ ! -e "/sys/bus/platform/devices/$1/driver" ] || {
 		why="$1 is bound"
@@ -191,6 +220,10 @@ refused() {
 		why="$1: not one line in the log"
 		return 1
 	}
+	echo "$lines" | grep -q -e "$2" || {
+		why="$1: '$lines' says nothing of $2"
+		return 1
+	}
 }
 bound() {
 	why="$1 is not bound: $(dmesg | grep "$1")"
@@ -198,30 +231,44 @@ bound() {
 }
 one_of_two() {
 	if [ -e "/sys/bus/platform/devices/$1/driver" ]; then
-		refused "$2"
+		refused "$2" "$3"
 	else
-		refused "$1" && bound "$2"
+		refused "$1" "$3" && bound "$2"
 	fi
+}
+# reason DEVICE: why a device is refused
+reason() {
+	case $1 in
+	*-dynamic) echo "has no reg with an address and a size" ;;
+	*-empty) echo "was not reserved as it says" ;;
+	*-mapped) echo "is not no-map" ;;
+	*-no-region) echo "no memory-region" ;;
+	*-not-ours) echo "is not compatible with linux,carveout-heap-pool" ;;
+	*-odd-size | *-unaligned) echo "must be multiples of" ;;
+	*-label-[12]) echo "there is a pool of that name" ;;
+	*-overlap-[12] | *-same-[12]) echo "is in use, see /proc/iomem" ;;
+	*) echo "no reason is known for $1" ;;
+	esac
 }
 
 dt() {
 	for d in /sys/bus/platform/devices/carveout-heap-*; do
 		name=${d##*/}
 		case $name in
-		*-bad-*) result "$name" refused "$name" ;;
-		*-pair-*-1) result "${name%-1}" one_of_two "$name" "${name%1}2" ;;
+		*-bad-*) result "$name" refused "$name" "$(reason "$name")" ;;
+		*-pair-*-1) result "${name%-1}" one_of_two "$name" "${name%1}2" "$(reason "$name")" ;;
 		*-pair-*-2) ;;
 		*) result "$name" bound "$name" ;;
 		esac
 	done
-	[ "$n" -gt 0 ] || not_ok devices "there is none"
+	[ "$KTAP_TESTNO" -gt 1 ] || not_ok devices "there is none"
 
 	# By what name udev would load the module: of:N<name>T<type>C<compatible>
 	d=$(echo /sys/bus/platform/devices/carveout-heap-* | cut -d' ' -f1)
 	case $(cat "$d/modalias") in
 	of:N*T*Clinux,carveout-heap)
 		if grep -q 'alias=of:N\*T\*Clinux,carveout-heap' "$ko"; then
-			ok alias
+			ktap_test_pass alias
 		else
 			not_ok alias "the module has no alias for $(cat "$d/modalias")"
 		fi
@@ -235,7 +282,7 @@ dt() {
 		[ ! -e "$d/driver" ] || echo x
 	done | wc -l)
 	got=$(pools | wc -w)
-	if [ "$got" = "$want" ]; then ok nodes; else not_ok nodes "$(pools)"; fi
+	if [ "$got" = "$want" ]; then ktap_test_pass nodes; else not_ok nodes "$(pools)"; fi
 }
 
 busy() {
@@ -247,7 +294,7 @@ busy() {
 	node=$heaps/carveout-${p%% *}
 	# An open node, and no buffer
 	exec 7<"$node"
-	if rmmod carveout_heap 2>/dev/null; then not_ok open_node "went"; else ok open_node; fi
+	if rmmod carveout_heap 2>/dev/null; then not_ok open_node "went"; else ktap_test_pass open_node; fi
 	exec 7<&-
 	# carveout_hold keeps a buffer and nothing else open until its input ends
 	mkfifo /tmp/hold.in /tmp/hold.out
@@ -260,7 +307,7 @@ busy() {
 		if rmmod carveout_heap 2>/dev/null; then
 			not_ok "$what" "went"
 		else
-			ok "$what"
+			ktap_test_pass "$what"
 		fi
 		echo next >&8
 	done
@@ -269,7 +316,7 @@ busy() {
 	exec 9<&-
 	rm -f /tmp/hold.in /tmp/hold.out
 	used=$(awk '$1 == "carveout_heap" { print $3 }' /proc/modules)
-	if [ "$used" = 0 ]; then ok unused; else not_ok unused "use count $used"; fi
+	if [ "$used" = 0 ]; then ktap_test_pass unused; else not_ok unused "use count $used"; fi
 }
 
 # With the pages of 4 KiB that each CPU keeps on its lists
@@ -296,42 +343,43 @@ rounds() {
 		echo "# $batch rounds: $lost KiB less free"
 		if [ "$lost" -lt "${least:=$lost}" ]; then least=$lost; fi
 	done
-	if [ "$all" -ge "$rounds" ]; then ok "rounds_$rounds"; else not_ok "rounds_$rounds" "stopped at $all"; fi
+	if [ "$all" -ge "$rounds" ]; then ktap_test_pass "rounds_$rounds"; else not_ok "rounds_$rounds" "stopped at $all"; fi
 	# Half a page for each
 	if [ "${least:-0}" -lt $((batch * 2)) ]; then
-		ok memory
+		ktap_test_pass memory
 	else
 		not_ok memory "$least KiB or more are gone after every $batch rounds"
 	fi
 }
 
-echo "TAP version 13"
+ktap_print_header
 mode=$1
 shift
 case $mode in
-params | reserved | rounds)
+params | reserved | loader | fdt | rounds)
 	! loaded || {
-		echo "1..0 # SKIP carveout_heap is loaded"
-		exit 4
+		ktap_skip_all "carveout_heap is loaded"
+		exit "$KSFT_SKIP"
 	}
 	;;
 dt | busy)
 	loaded || {
-		echo "1..0 # SKIP carveout_heap is not loaded"
-		exit 4
+		ktap_skip_all "carveout_heap is not loaded"
+		exit "$KSFT_SKIP"
 	}
 	;;
 *)
-	echo "Bail out! params, reserved, dt, busy or rounds?"
-	exit 1
+	ktap_exit_fail_msg "params, reserved, loader, fdt, dt, busy or rounds?"
 	;;
 esac
 case $mode in
 params) params "$@" ;;
 reserved) reserved "$@" ;;
+loader) loader ;;
+fdt) fdt ;;
 dt) dt ;;
 busy) busy ;;
 rounds) rounds "$@" ;;
 esac
-echo "1..$n"
-exit "$failed"
+ktap_set_plan $((KTAP_TESTNO - 1))
+ktap_finished

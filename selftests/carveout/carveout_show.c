@@ -22,37 +22,6 @@ static void show_pool(const struct pool *pool, const char *when)
 	       c.largest >> 10, c.buffers, c.high_water >> 10);
 }
 
-static void show_slot(void *hva, bool flag)
-{
-	const char *type = "-", *leaf = "-", *access = "-";
-	char slot[32] = "accepted";
-	struct s2_range range;
-	struct kvm_vcpu *vcpu;
-	struct mt_result r;
-	struct kvm_vm *vm;
-	int ret;
-
-	vm = mt_vm_create(&vcpu, SIZE);
-	ret = mt_set_slot(vm, flag ? KVM_MEM_NONCACHEABLE : 0, MT_GPA, SIZE, hva);
-	if (ret) {
-		snprintf(slot, sizeof(slot), "refused (%d)", ret);
-	} else {
-		r = mt_access(vcpu, MT_STR, MT_GPA + 1, 0x1234);
-		access = mt_outcome(&r);
-		if (!s2_dump_exists(vm)) {
-			type = "(no dump)";
-		} else if (s2_find(vm, MT_GPA, &range)) {
-			type = *range.type ? range.type : "(not printed)";
-			leaf = range.leaf_size == SZ_2M ? "2M" : "4K";
-		} else {
-			type = "not mapped";
-		}
-	}
-	printf("%-33s %-4s %-16s %-14s %-4s %s\n", "a buffer of the pool", flag ? "yes" : "no",
-	       slot, type, leaf, access);
-	kvm_vm_free(vm);
-}
-
 int main(void)
 {
 	struct pool pool;
@@ -76,10 +45,8 @@ int main(void)
 	show_pool(&pool, "a buffer for a guest");
 	printf("\nbuffer of %lu KiB at physical %#llx\n\n", (unsigned long)SIZE >> 10,
 	       (unsigned long long)phys_of(hva));
-	printf("%-33s %-4s %-16s %-14s %-4s %s\n", "memory behind the slot", "flag", "slot",
-	       "stage 2", "leaf", "the guest's unaligned store");
-	show_slot(hva, false);
-	show_slot(hva, true);
+	mt_show_header();
+	mt_show_slot("a buffer of the pool", hva, SIZE);
 	munmap(hva, SIZE);
 	close(buf);
 	printf("\n");

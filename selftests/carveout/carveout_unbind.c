@@ -60,7 +60,8 @@ FIXTURE_SETUP(unbind)
 	MT_SKIP_TO_HARNESS();
 	if (!pool_find(&self->pool))
 		SKIP(return, "no pool: is carveout_heap loaded?");
-	ASSERT_TRUE(binding_find(&self->pool, &self->binding));
+	if (!binding_find(&self->pool, &self->binding))
+		SKIP(return, "the pool is none of a device's");
 	self->heap = pool_open(&self->pool);
 	ASSERT_LE(0, self->heap);
 	ASSERT_EQ(pool_attr(&self->pool, "buffers"), 0);

@@ -5,30 +5,26 @@
 # print KTAP. vm_start NAME starts the virtual machine with the command lines of
 # Documentation/real-vmm.rst, which are in /demo/commands.
 
-demo_n=0 demo_failed=0
-ok() {
-	demo_n=$((demo_n + 1))
-	echo "ok $demo_n - $1"
-}
+. /tests/ktap_helpers.sh
+
 # not_ok NAME [REASON]
 not_ok() {
-	demo_n=$((demo_n + 1)) demo_failed=1
-	echo "not ok $demo_n - $1"
-	[ -z "${2:-}" ] || echo "# $1: $2"
+	ktap_test_fail "$1"
+	[ -z "${2:-}" ] || ktap_print_msg "$1: $2"
 }
 # try NAME COMMAND...
 try() {
 	t_name=$1
 	shift
 	if "$@" >/tmp/try.out 2>&1; then
-		ok "$t_name"
+		ktap_test_pass "$t_name"
 	else
 		not_ok "$t_name" "exit $?: $(tail -n 1 /tmp/try.out)"
 	fi
 }
 finish() {
-	echo "1..$demo_n"
-	exit "$demo_failed"
+	ktap_set_plan $((KTAP_TESTNO - 1))
+	ktap_finished
 }
 # within SECONDS COMMAND...: repeated until it succeeds
 within() {
@@ -80,7 +76,7 @@ vm_end() {
 	wait "$vm_job" || rc=$?
 	while read -r line; do
 		case $line in
-		"ok "*) ok "${line#ok }" ;;
+		"ok "*) ktap_test_pass "${line#ok }" ;;
 		"not ok "*)
 			line=${line#not ok }
 			not_ok "${line%%: *}" "${line#*: }"
@@ -118,7 +114,7 @@ lines_of() {
 # is NAME GOT EXPECTED
 is() {
 	if [ "$2" = "$3" ]; then
-		ok "$1"
+		ktap_test_pass "$1"
 	else
 		not_ok "$1" "$2, expected $3"
 	fi

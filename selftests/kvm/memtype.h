@@ -120,8 +120,27 @@ const char *mt_outcome(const struct mt_result *r);
 /* The access completes without an exception */
 u64 mt_access_ok(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val);
 
-/* KVM_SET_USER_MEMORY_REGION2 on MT_SLOT; returns the errno */
+/* The access has that outcome, in mt_outcome()'s words */
+void mt_expect_outcome(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val,
+		       const char *want);
+/*
+ * It is mapped with that type, where the kernel prints it; one that has the flag
+ * has to. *range becomes the line of the dump, unless range is NULL.
+ */
+void mt_expect_type(struct kvm_vm *vm, u64 gpa, const char *type, struct s2_range *range);
+/* What is mapped there is non-cacheable and not executable */
+void mt_expect_nc(struct kvm_vm *vm, u64 gpa, u64 size, const char *when);
+
+/* KVM_SET_USER_MEMORY_REGION2, on MT_SLOT or another; return the errno */
+int mt_set_slot_nr(struct kvm_vm *vm, u32 slot, u32 flags, u64 gpa, u64 size, void *hva);
 int mt_set_slot(struct kvm_vm *vm, u32 flags, u64 gpa, u64 size, void *hva);
+
+/*
+ * A table of what becomes of slots over that memory: two rows, without and with
+ * KVM_MEM_NONCACHEABLE
+ */
+void mt_show_header(void);
+void mt_show_slot(const char *name, void *hva, u64 size);
 
 /* Open and configure /dev/memtype_test; skips the test if it is not there */
 int mt_test_open(const struct memtype_test_config *config);
@@ -150,6 +169,9 @@ struct mt_dev {
 
 /* Binds it to vfio-pci, whoever had it; skips the test if there is no such device */
 void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu);
+/* The same with another driver than vfio-pci */
+void mt_dev_open_driver(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu,
+			const char *driver);
 void mt_dev_close(struct mt_dev *dev);
 /* From its driver; nobody may have it open */
 void mt_unbind(const char *bdf);

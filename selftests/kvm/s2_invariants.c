@@ -61,26 +61,9 @@ static void env_free(struct env *e)
 	close(e->fd);
 }
 
-static void expect_nc_at(struct env *e, u64 gpa, const char *when)
-{
-	struct s2_range *ranges;
-	size_t i, nr;
-
-	nr = s2_dump(e->vm, gpa, SIZE, &ranges);
-	for (i = 0; i < nr; i++) {
-		TEST_ASSERT(!strcmp(ranges[i].type, S2_NC), "%s: %#lx-%#lx is '%s'", when,
-			    (unsigned long)ranges[i].start, (unsigned long)ranges[i].end,
-			    ranges[i].type);
-		TEST_ASSERT(ranges[i].xn, "%s: %#lx-%#lx is executable (%s)", when,
-			    (unsigned long)ranges[i].start, (unsigned long)ranges[i].end,
-			    ranges[i].perms);
-	}
-	free(ranges);
-}
-
 static void expect_nc(struct env *e, const char *when)
 {
-	expect_nc_at(e, MT_GPA, when);
+	mt_expect_nc(e->vm, MT_GPA, SIZE, when);
 }
 
 static void expect_leaves(struct env *e, u64 leaf_size, u64 count, const char *when)
@@ -483,7 +466,7 @@ static void test_move_and_delete(const struct memtype_test_config *config)
 	expect_leaves(&e, 0, 0, "moved away");
 	TEST_ASSERT_EQ(s2_count(e.vm, MT_GPA + SIZE, SIZE, 0), 0);
 	mt_access_ok(e.vcpu, MT_FILL, MT_GPA + SIZE, NR_PAGES);
-	expect_nc_at(&e, MT_GPA + SIZE, "moved");
+	mt_expect_nc(e.vm, MT_GPA + SIZE, SIZE, "moved");
 	TEST_ASSERT_EQ(s2_count(e.vm, MT_GPA + SIZE, SIZE, e.leaf_size),
 		       SIZE / e.leaf_size);
 	r = mt_access(e.vcpu, MT_LDR, MT_GPA, 0);

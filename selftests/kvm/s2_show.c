@@ -43,37 +43,6 @@ static const struct backing backings[] = {
 		.flags = MEMTYPE_TEST_ALIAS } },
 };
 
-static void show(const char *name, void *hva, u64 size, bool flag)
-{
-	const char *type = "-", *leaf = "-", *access = "-";
-	char slot[32] = "accepted";
-	struct s2_range range;
-	struct kvm_vcpu *vcpu;
-	struct mt_result r;
-	struct kvm_vm *vm;
-	int ret;
-
-	vm = mt_vm_create(&vcpu, size);
-	ret = mt_set_slot(vm, flag ? KVM_MEM_NONCACHEABLE : 0, MT_GPA, size, hva);
-	if (ret) {
-		snprintf(slot, sizeof(slot), "refused (%d)", ret);
-	} else {
-		r = mt_access(vcpu, MT_STR, MT_GPA + 1, 0x1234);
-		access = mt_outcome(&r);
-		if (!s2_dump_exists(vm)) {
-			type = "(no dump)";
-		} else if (s2_find(vm, MT_GPA, &range)) {
-			type = *range.type ? range.type : "(not printed)";
-			leaf = range.leaf_size == SZ_2M ? "2M" : "4K";
-		} else {
-			type = "not mapped";
-		}
-	}
-	printf("%-33s %-4s %-16s %-14s %-4s %s\n", name, flag ? "yes" : "no", slot,
-	       type, leaf, access);
-	kvm_vm_free(vm);
-}
-
 /* The number of the slot is what a person would search for in the output */
 static void add_framebuffer(struct kvm_vm *vm, struct kvm_vcpu *vcpu, int slot, u32 flags,
 			    void *hva)
@@ -130,10 +99,8 @@ int main(void)
 
 	setbuf(stdout, NULL);
 	mt_bar_open(&bar, MT_IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
-	printf("%-33s %-4s %-16s %-14s %-4s %s\n", "memory behind the slot", "flag",
-	       "slot", "stage 2", "leaf", "the guest's unaligned store");
-	show("vfio-pci BAR 2, prefetchable", bar.hva, bar.size, false);
-	show("vfio-pci BAR 2, prefetchable", bar.hva, bar.size, true);
+	mt_show_header();
+	mt_show_slot("vfio-pci BAR 2, prefetchable", bar.hva, bar.size);
 	mt_bar_close(&bar);
 
 	for (i = 0; i < ARRAY_SIZE(backings); i++) {
@@ -144,8 +111,7 @@ int main(void)
 			fd = mt_test_open(&backings[i].config);
 			hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 		}
-		show(backings[i].name, hva, SIZE, false);
-		show(backings[i].name, hva, SIZE, true);
+		mt_show_slot(backings[i].name, hva, SIZE);
 		munmap(hva, SIZE);
 		if (fd >= 0)
 			close(fd);

@@ -18,7 +18,7 @@ shift 4
 
 line=$(awk -v n="$name" '$1 == n' "$RIG/configs")
 [ -n "$line" ] || die "selftests/rig/configs has no configuration $name"
-read -r _ cpu machine _ memory pools append <<END
+read -r _ cpu machine _ memory pools firmware append <<END
 $line
 END
 [ "$machine" != - ] || machine=
@@ -48,6 +48,8 @@ fi
 # RAM without a linear map.
 [ "$pools" != - ] || append="mem=2G $append"
 machine="virt,virtualization=on,gic-version=3,iommu=smmuv3${machine:+,${machine#,}}"
+
+[ "$firmware" = - ] || set -- "$@" -bios "$CACHE/$firmware/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 
 # The machine's own device tree with the overlay of the configuration
 if [ "$pools" != - ]; then

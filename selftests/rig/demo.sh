@@ -192,7 +192,7 @@ unpatched/.*|same-as-unpatched	all that on the unpatched kernel: the same
 carveout/(pixels|picture|draw)	a picture in the carve-out, pixel by pixel
 carveout/.*	ivshmem in the carve-out: 1 MiB each way, the audit
 rings/.*	disk, not dma-coherent: rings in the carve-out's pool
-nopool/.*	the same disk without the pool: what the audit says
+nopool/.*	the same disk without the pool: NC in the guest, WB here
 END
 printf '\nThe audit, of the rings of the disk that is not dma-coherent, with the pool and\nwithout it: %s\n' \
 	"slot, guest range, host pfns, stage 2, VMM, linear map"

@@ -38,7 +38,8 @@ if [ -f "$TOP/selftests/kvm/Makefile" ]; then
 		done
 	}
 	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of "$TOP/selftests/kvm" \
-		"$TOP/selftests/vfio" "$TOP/selftests/modules" "$TOP/selftests/carveout")
+		"$TOP/selftests/vfio" "$TOP/selftests/modules" "$TOP/selftests/carveout" \
+		"$TOP/selftests/libkvm.mk")
 	[ "$(cat "$W/tests/.rig-stamp" 2>/dev/null)" = "$key" ] || {
 		rm -rf "$W/tests"
 		quietly "building our tests" "$log" own_tests

@@ -78,7 +78,6 @@ list_for() {
 	[ "$(config_field "$lf_config" 4)" != both ] || all=all
 	awk -v config="$lf_config" -v all="$all" -v only=" $* " '
 		/^#/ || NF < 4 { next }
-		$1 == "every" { $1 = config }
 		index("," $1 ",", "," config ",") == 0 &&
 			(all == "" || index("," $1 ",", ",all,") == 0) { next }
 		only !~ /^ *$/ && index(only, " " $2 " ") == 0 && $2 != "module_load" { next }

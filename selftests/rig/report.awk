@@ -76,7 +76,9 @@ function ktap(line,   d, ok, name, reason) {
 function end(rc,   why) {
 	if (rc == 137 || rc == 143)
 		result("fail", test, "time limit")
-	else if (n && plan >= 0 && planned != plan)
+	else if (n && plan < 0)
+		result("fail", test, "no plan (exit " rc ")")
+	else if (n && planned != plan)
 		result("fail", test, planned " results of " plan " planned (exit " rc ")")
 	else if (n && rc != 0 && rc != 4 && !failed)
 		result("fail", test, "exit " rc " without a failed result")

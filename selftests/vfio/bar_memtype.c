@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a VMM calls to choose the memory type of a BAR. The tests use these
- * functions, and Documentation/vfio-memory-types.rst quotes them.
+ * functions, and Documentation/vfio-memory-types.rst quotes most of them.
  */
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -36,43 +36,29 @@ static int bar_memtype(int device, uint32_t op,
 	return 0;
 }
 
-/* Which types there are, which is in force, whether the BAR is prefetchable */
-int bar_get_memtype(int device, uint32_t bar,
-		    struct vfio_device_feature_region_memtype *memtype)
-{
-	*memtype = (struct vfio_device_feature_region_memtype) { .region_index = bar };
-	return bar_memtype(device, VFIO_DEVICE_FEATURE_GET, memtype);
-}
-
-/* For the mappings that are made from now on */
-int bar_set_memtype(int device, uint32_t bar, uint32_t type)
-{
-	struct vfio_device_feature_region_memtype memtype = {
-		.region_index = bar,
-		.type = type,
-	};
-
-	return bar_memtype(device, VFIO_DEVICE_FEATURE_SET, &memtype);
-}
-
 /*
  * Map a part of a BAR for a guest: write-combine where the BAR is prefetchable,
- * and otherwise such that the guest, too, has nothing weaker than Device.
+ * and otherwise, if there is that choice, such that the guest, too, has nothing
+ * weaker than Device.
  */
 void *bar_map(int device, uint32_t bar, uint64_t offset, size_t size, int *memtype)
 {
+	struct vfio_device_feature_region_memtype m = { .region_index = bar };
 	struct vfio_region_info info = { .argsz = sizeof(info), .index = bar };
-	struct vfio_device_feature_region_memtype has;
 	int ret;
 
 	*memtype = VFIO_REGION_MEMTYPE_DEFAULT;
-	ret = bar_get_memtype(device, bar, &has);
+	ret = bar_memtype(device, VFIO_DEVICE_FEATURE_GET, &m);
 	if (!ret) {
-		*memtype = VFIO_REGION_MEMTYPE_STRICT;
-		if ((has.flags & VFIO_REGION_MEMTYPE_PREFETCHABLE) &&
-		    (has.supported & (1 << VFIO_REGION_MEMTYPE_WRITE_COMBINE)))
+		if (m.supported & (1 << VFIO_REGION_MEMTYPE_WRITE_COMBINE))
 			*memtype = VFIO_REGION_MEMTYPE_WRITE_COMBINE;
-		ret = bar_set_memtype(device, bar, *memtype);
+		else if (m.supported & (1 << VFIO_REGION_MEMTYPE_STRICT))
+			*memtype = VFIO_REGION_MEMTYPE_STRICT;
+		m = (struct vfio_device_feature_region_memtype) {
+			.region_index = bar,
+			.type = *memtype,
+		};
+		ret = bar_memtype(device, VFIO_DEVICE_FEATURE_SET, &m);
 	}
 	/* ENOTTY: the kernel, or the device's driver, leaves no choice */
 	if (ret && ret != -ENOTTY) {
@@ -104,4 +90,23 @@ int bar_add_memslot(int vm, uint32_t slot, uint64_t gpa, size_t size, void *hva,
 	    ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MEM_NONCACHEABLE) > 0)
 		region.flags |= KVM_MEM_NONCACHEABLE;
 	return ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region) ? -errno : 0;
+}
+
+/* Which types there are, which is in force, whether the BAR is prefetchable */
+int bar_get_memtype(int device, uint32_t bar,
+		    struct vfio_device_feature_region_memtype *memtype)
+{
+	*memtype = (struct vfio_device_feature_region_memtype) { .region_index = bar };
+	return bar_memtype(device, VFIO_DEVICE_FEATURE_GET, memtype);
+}
+
+/* For the mappings that are made from now on */
+int bar_set_memtype(int device, uint32_t bar, uint32_t type)
+{
+	struct vfio_device_feature_region_memtype memtype = {
+		.region_index = bar,
+		.type = type,
+	};
+
+	return bar_memtype(device, VFIO_DEVICE_FEATURE_SET, &memtype);
 }

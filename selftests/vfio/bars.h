@@ -44,6 +44,29 @@ enum {
 extern const struct bar bars[NR_BARS];
 extern const char * const type_names[NR_TYPES];
 
+/* A fixture with .bar and .iommu: through the group and through the cdev */
+#define BAR_VARIANTS_OF(_fixture, _name, _bar)				\
+FIXTURE_VARIANT_ADD(_fixture, _name ## _type1) {			\
+	.bar = _bar, .iommu = MT_TYPE1					\
+};									\
+FIXTURE_VARIANT_ADD(_fixture, _name ## _cdev) {				\
+	.bar = _bar, .iommu = MT_CDEV					\
+}
+
+/* Of each BAR but the large one, which is not for every test */
+#define BAR_VARIANTS(_fixture)						\
+BAR_VARIANTS_OF(_fixture, ivshmem, BAR_IVSHMEM);			\
+BAR_VARIANTS_OF(_fixture, bochs, BAR_BOCHS);				\
+BAR_VARIANTS_OF(_fixture, bochs_regs, BAR_BOCHS_REGS);			\
+BAR_VARIANTS_OF(_fixture, testdev, BAR_TESTDEV);			\
+BAR_VARIANTS_OF(_fixture, testdev_regs, BAR_TESTDEV_REGS);		\
+BAR_VARIANTS_OF(_fixture, edu, BAR_EDU);				\
+BAR_VARIANTS_OF(_fixture, nvme, BAR_NVME);				\
+BAR_VARIANTS_OF(_fixture, cmb, BAR_CMB);				\
+BAR_VARIANTS_OF(_fixture, igb, BAR_IGB);				\
+BAR_VARIANTS_OF(_fixture, igb_flash, BAR_IGB_FLASH);			\
+BAR_VARIANTS_OF(_fixture, igb_msix, BAR_IGB_MSIX)
+
 /* Skips the test where the kernel does not have the feature */
 void require_memtype(struct mt_dev *dev);
 /* Of a page in a mapping, read there first; needs /dev/memtype_test */

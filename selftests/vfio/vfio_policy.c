@@ -36,27 +36,12 @@ FIXTURE_TEARDOWN(policy)
 	mt_dev_close(&self->dev);
 }
 
-#define VARIANTS(_name, _bar)						\
-FIXTURE_VARIANT_ADD(policy, _name ## _type1) { .bar = _bar, .iommu = MT_TYPE1 }; \
-FIXTURE_VARIANT_ADD(policy, _name ## _cdev) { .bar = _bar, .iommu = MT_CDEV }
-
-VARIANTS(ivshmem, BAR_IVSHMEM);
-VARIANTS(bochs, BAR_BOCHS);
-VARIANTS(bochs_regs, BAR_BOCHS_REGS);
-VARIANTS(testdev, BAR_TESTDEV);
-VARIANTS(testdev_regs, BAR_TESTDEV_REGS);
-VARIANTS(edu, BAR_EDU);
-VARIANTS(nvme, BAR_NVME);
-VARIANTS(cmb, BAR_CMB);
-VARIANTS(igb, BAR_IGB);
-VARIANTS(igb_flash, BAR_IGB_FLASH);
-VARIANTS(igb_msix, BAR_IGB_MSIX);
+BAR_VARIANTS(policy);
 
 static void expect_stage2(struct mt_dev *dev, const struct bar *bar, const char *type)
 {
 	const char *unaligned = strcmp(type, S2_DEVICE) ? "ok" : "alignment fault";
 	struct vfio_region_info info;
-	struct s2_range range;
 	struct kvm_vcpu *vcpu;
 	struct mt_result r;
 	struct kvm_vm *vm;
@@ -69,11 +54,8 @@ static void expect_stage2(struct mt_dev *dev, const struct bar *bar, const char 
 	vm = mt_vm_create(&vcpu, size);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, size, hva), 0);
 	mt_access_ok(vcpu, MT_LDR, MT_GPA + bar->offset, 0);
-	TEST_ASSERT(s2_find(vm, MT_GPA + bar->offset, &range) && !strcmp(range.type, type),
-		    "Stage 2 is '%s', expected '%s'", range.type, type);
-	r = mt_access(vcpu, MT_LDP, MT_GPA + bar->offset + 4, 0);
-	TEST_ASSERT(!strcmp(mt_outcome(&r), unaligned), "ldp: %s, expected %s",
-		    mt_outcome(&r), unaligned);
+	mt_expect_type(vm, MT_GPA + bar->offset, type, NULL);
+	mt_expect_outcome(vcpu, MT_LDP, MT_GPA + bar->offset + 4, 0, unaligned);
 
 	/* No way round it through the memslot */
 	if (!bar->prefetchable) {

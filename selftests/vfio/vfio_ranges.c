@@ -14,13 +14,6 @@
 #include "kselftest_harness.h"
 #include "bars.h"
 
-static int set_slot(struct kvm_vm *vm, u32 slot, u32 flags, u64 gpa, u64 size, void *hva)
-{
-	int ret = __vm_set_user_memory_region2(vm, slot, flags, gpa, size, hva, 0, 0);
-
-	return ret ? errno : 0;
-}
-
 /* What the device has at an offset of a BAR, by way of the kernel's own mapping */
 static u64 bar_read(struct mt_dev *dev, int index, u64 offset)
 {
@@ -48,16 +41,6 @@ static void expect_mmio_exit(struct kvm_vcpu *vcpu, u64 gpa)
 
 	TEST_ASSERT(!r.run_errno && r.exit_reason == KVM_EXIT_MMIO,
 		    "%#lx: %s, expected an exit for MMIO", (unsigned long)gpa, mt_outcome(&r));
-}
-
-static void expect_type(struct kvm_vm *vm, u64 gpa, const char *type)
-{
-	struct s2_range range;
-
-	TEST_ASSERT(s2_find(vm, gpa, &range), "%#lx is not mapped", (unsigned long)gpa);
-	if (*range.type || kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
-		TEST_ASSERT(!strcmp(range.type, type), "%#lx is '%s', expected '%s'",
-			    (unsigned long)gpa, range.type, type);
 }
 
 FIXTURE(ranges)
@@ -106,7 +89,7 @@ static void check_part(FIXTURE_DATA(ranges) *self, u64 offset, u64 gpa, u64 size
 	TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, gpa + size - 8, 0), ~seed);
 	mt_access_ok(self->vcpu, MT_STP, gpa + 20, seed);
 	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + 20), seed);
-	expect_type(self->vm, gpa, S2_NC);
+	mt_expect_type(self->vm, gpa, S2_NC, NULL);
 }
 
 /* The slot ends where it ends, and what is around it in the BAR is left alone */
@@ -156,7 +139,7 @@ TEST_F(ranges, two_slots)
 
 	for (i = 0; i < 2; i++) {
 		hva[i] = mt_dev_map(&self->dev, BAR, offset[i], size);
-		MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT + i, 0, gpa[i], size, hva[i]), 0);
+		MT_EXPECT_ERRNO(mt_set_slot_nr(self->vm, MT_SLOT + i, 0, gpa[i], size, hva[i]), 0);
 	}
 	for (i = 0; i < 2; i++)
 		check_part(self, offset[i], gpa[i], size, (i + 1) << 20);
@@ -165,7 +148,7 @@ TEST_F(ranges, two_slots)
 		TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, gpa[i] + SZ_4K - 8, 0),
 			       ((i + 1) << 20) + SZ_4K - 8);
 
-	MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT, 0, gpa[0], 0, NULL), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, gpa[0], 0, NULL), 0);
 	expect_mmio_exit(self->vcpu, gpa[0]);
 	check_part(self, offset[1], gpa[1], size, 3 << 20);
 	munmap(hva[0], size);
@@ -187,13 +170,14 @@ TEST_F(ranges, parts_of_different_types)
 		gpa = MT_GPA + type * SZ_1M;
 		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, BAR, type), 0);
 		hva[type] = mt_dev_map(&self->dev, BAR, type * size, size);
-		MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT + type, 0, gpa, size, hva[type]), 0);
+		MT_EXPECT_ERRNO(mt_set_slot_nr(self->vm, MT_SLOT + type, 0, gpa, size,
+					       hva[type]), 0);
 	}
 	for (type = DEFAULT; type < NR_TYPES; type++) {
 		gpa = MT_GPA + type * SZ_1M;
 		mt_access_ok(self->vcpu, MT_STR, gpa, type + 1);
 		TEST_ASSERT_EQ(bar_read(&self->dev, BAR, type * size), type + 1);
-		expect_type(self->vm, gpa, stage2[type]);
+		mt_expect_type(self->vm, gpa, stage2[type], NULL);
 		r = mt_access(self->vcpu, MT_LDR, gpa + 1, 0);
 		TEST_ASSERT(!strcmp(mt_outcome(&r), type == STRICT ? "alignment fault" : "ok"),
 			    "%s: %s", type_names[type], mt_outcome(&r));
@@ -251,15 +235,16 @@ static void check_msix(FIXTURE_DATA(ranges) *self, const struct bar *bar, u64 wa
 	hva = mt_dev_map(&self->dev, bar->index, 0, size);
 	for (i = 0; i < size / SZ_4K; i++)
 		if (!(pages & BIT(i)))
-			MT_EXPECT_ERRNO(set_slot(self->vm, MT_SLOT + i, 0, MT_GPA + i * SZ_4K,
-						 SZ_4K, hva + i * SZ_4K), 0);
+			MT_EXPECT_ERRNO(mt_set_slot_nr(self->vm, MT_SLOT + i, 0,
+						       MT_GPA + i * SZ_4K, SZ_4K,
+						       hva + i * SZ_4K), 0);
 	for (i = 0; i < size / SZ_4K; i++) {
 		if (pages & BIT(i)) {
 			expect_mmio_exit(self->vcpu, MT_GPA + i * SZ_4K);
 			TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA + i * SZ_4K, SZ_4K, 0), 0);
 		} else {
 			mt_access_ok(self->vcpu, MT_LDR, MT_GPA + i * SZ_4K, 0);
-			expect_type(self->vm, MT_GPA + i * SZ_4K, S2_NC);
+			mt_expect_type(self->vm, MT_GPA + i * SZ_4K, S2_NC, NULL);
 		}
 	}
 	munmap(hva, size);
@@ -342,8 +327,8 @@ static void check_large(FIXTURE_DATA(ranges) *self, u32 type, u32 flags)
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, SZ_2M), blocks);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), blocks);
 	TEST_ASSERT_EQ(host_pte(hva).size, SZ_2M);
-	expect_type(self->vm, MT_GPA, type == STRICT ? S2_DEVICE : S2_NC);
-	expect_type(self->vm, MT_GPA + size - SZ_2M, type == STRICT ? S2_DEVICE : S2_NC);
+	mt_expect_type(self->vm, MT_GPA, type == STRICT ? S2_DEVICE : S2_NC, NULL);
+	mt_expect_type(self->vm, MT_GPA + size - SZ_2M, type == STRICT ? S2_DEVICE : S2_NC, NULL);
 	munmap(hva, size);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), 0);
 }

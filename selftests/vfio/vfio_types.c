@@ -60,31 +60,8 @@ FIXTURE_TEARDOWN(bar)
 	mt_dev_close(&self->dev);
 }
 
-#define VARIANTS(_name, _bar)						\
-FIXTURE_VARIANT_ADD(bar, _name ## _type1) { .bar = _bar, .iommu = MT_TYPE1 };	\
-FIXTURE_VARIANT_ADD(bar, _name ## _cdev) { .bar = _bar, .iommu = MT_CDEV }
-
-VARIANTS(ivshmem, BAR_IVSHMEM);
-VARIANTS(bochs, BAR_BOCHS);
-VARIANTS(bochs_regs, BAR_BOCHS_REGS);
-VARIANTS(testdev, BAR_TESTDEV);
-VARIANTS(testdev_regs, BAR_TESTDEV_REGS);
-VARIANTS(edu, BAR_EDU);
-VARIANTS(nvme, BAR_NVME);
-VARIANTS(cmb, BAR_CMB);
-VARIANTS(igb, BAR_IGB);
-VARIANTS(igb_flash, BAR_IGB_FLASH);
-VARIANTS(igb_msix, BAR_IGB_MSIX);
-VARIANTS(large, BAR_LARGE);
-
-static void expect_outcome(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val,
-			   const char *want)
-{
-	struct mt_result r = mt_access(vcpu, op, gpa, val);
-
-	TEST_ASSERT(!strcmp(mt_outcome(&r), want), "%s at %#lx: %s, expected %s",
-		    mt_op_names[op], (unsigned long)gpa, mt_outcome(&r), want);
-}
+BAR_VARIANTS(bar);
+BAR_VARIANTS_OF(bar, large, BAR_LARGE);
 
 /* Through the device's descriptor: another mapping, made by the kernel */
 static u8 read_byte(struct mt_dev *dev, int index, u64 offset)
@@ -122,10 +99,10 @@ static void check_accesses(struct mt_dev *dev, const struct bar *bar,
 	u64 gpa = MT_GPA + bar->offset, m = bar->misalign;
 	u64 len = 64 - m;
 
-	expect_outcome(vcpu, MT_STR, gpa + 8, 0x1122334455667788, "ok");
-	expect_outcome(vcpu, MT_LDR, gpa + 8, 0, "ok");
-	expect_outcome(vcpu, MT_STP, gpa + 16, 0x55, "ok");
-	expect_outcome(vcpu, MT_LDP, gpa + 16, 0, "ok");
+	mt_expect_outcome(vcpu, MT_STR, gpa + 8, 0x1122334455667788, "ok");
+	mt_expect_outcome(vcpu, MT_LDR, gpa + 8, 0, "ok");
+	mt_expect_outcome(vcpu, MT_STP, gpa + 16, 0x55, "ok");
+	mt_expect_outcome(vcpu, MT_LDP, gpa + 16, 0, "ok");
 	if (bar->memory) {
 		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + bar->offset + 8)), 0x1122334455667788);
 		TEST_ASSERT_EQ(read_byte(dev, bar->index, bar->offset + 9), 0x77);
@@ -133,11 +110,11 @@ static void check_accesses(struct mt_dev *dev, const struct bar *bar,
 		TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, gpa + 8, 0), 0x8877665544332211);
 	}
 
-	expect_outcome(vcpu, MT_LDR, gpa + 8 + m, 0, unaligned);
-	expect_outcome(vcpu, MT_STR, gpa + 32 + m, 0x1234, unaligned);
-	expect_outcome(vcpu, MT_LDP, gpa + 4, 0, unaligned);
-	expect_outcome(vcpu, MT_STP, gpa + 64 + 4, 0x5678, unaligned);
-	expect_outcome(vcpu, MT_COPY, gpa + 128 + m, len, unaligned);
+	mt_expect_outcome(vcpu, MT_LDR, gpa + 8 + m, 0, unaligned);
+	mt_expect_outcome(vcpu, MT_STR, gpa + 32 + m, 0x1234, unaligned);
+	mt_expect_outcome(vcpu, MT_LDP, gpa + 4, 0, unaligned);
+	mt_expect_outcome(vcpu, MT_STP, gpa + 64 + 4, 0x5678, unaligned);
+	mt_expect_outcome(vcpu, MT_COPY, gpa + 128 + m, len, unaligned);
 	if (bar->memory && strcmp(type, S2_DEVICE)) {
 		TEST_ASSERT_EQ(READ_ONCE(*(u16 *)(hva + bar->offset + 64 + 4)), 0x5678);
 		TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, gpa + 64 + 4, 0), 0x5678);
@@ -145,7 +122,7 @@ static void check_accesses(struct mt_dev *dev, const struct bar *bar,
 	}
 
 	/* An aligned copy is right with every type */
-	expect_outcome(vcpu, MT_COPY, gpa + 192, 64, "ok");
+	mt_expect_outcome(vcpu, MT_COPY, gpa + 192, 64, "ok");
 	if (bar->memory)
 		expect_copy(dev, bar, hva, bar->offset + 192, 64);
 }

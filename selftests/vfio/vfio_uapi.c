@@ -146,6 +146,23 @@ TEST_F(uapi, probe)
 	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), DEFAULT);
 }
 
+/* One that maps BARs in its own way does not report what it does not do */
+TEST_F(uapi, variant_driver)
+{
+	struct mt_dev variant_dev;
+
+	mt_dev_open_driver(&variant_dev, EDU, variant->iommu, "vfio-variant");
+	TEST_ASSERT(mt_dev_region(&variant_dev, 0, &(struct vfio_region_info) {}),
+		    "BAR 0 cannot be mapped");
+	MT_EXPECT_ERRNO(request(&variant_dev, PROBE | GET, MEMTYPE()), ENOTTY);
+	MT_EXPECT_ERRNO(request(&variant_dev, PROBE | SET, MEMTYPE()), ENOTTY);
+	MT_EXPECT_ERRNO(request(&variant_dev, GET, MEMTYPE()), ENOTTY);
+	MT_EXPECT_ERRNO(request(&variant_dev, SET, MEMTYPE(.type = STRICT)), ENOTTY);
+	MT_EXPECT_ERRNO(request(&variant_dev, SET, MEMTYPE(.type = DEFAULT)), ENOTTY);
+	mt_dev_close(&variant_dev);
+	mt_unbind(EDU);
+}
+
 TEST_F(uapi, operation)
 {
 	MT_EXPECT_ERRNO(request(&self->dev, 0, MEMTYPE()), EINVAL);

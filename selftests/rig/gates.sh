@@ -103,13 +103,13 @@ roundtrip() {
 }
 
 # Every commit builds alone, without a warning; the last one is the kernel that
-# is booted. A commit that was built before is not built again.
+# is booted. What was built before is not built again, whatever it says by now.
 bisect() {
 	tree=$W/apply
 	n=0
 	for c in $(git -C "$tree" rev-list --reverse base..HEAD); do
 		n=$((n + 1))
-		s=$W/stamps/commit-$c-$config
+		s=$W/stamps/tree-$(git -C "$tree" rev-parse "$c^{tree}")-$config
 		[ ! -e "$s" ] || continue
 		printf '%s\n' "[$n/$nr] $(git -C "$tree" log -1 --format=%s "$c")"
 		# The uAPI headers or the KVM selftests: build those as well

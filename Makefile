@@ -40,7 +40,7 @@ run demo check bench tree export:
 	@$(RIG)/$@.sh
 
 gates:
-	@$(RIG)/tools.sh && $(RIG)/build.sh unpatched && $(RIG)/gates.sh
+	@$(RIG)/tools.sh package && $(RIG)/build.sh unpatched && $(RIG)/gates.sh
 
 bisect:
 	@$(RIG)/tools.sh && $(RIG)/gates.sh bisect
@@ -55,7 +55,7 @@ module:
 	@echo $(CACHE)/module/drivers/carveout_heap.ko
 
 deb:
-	@$(RIG)/tools.sh && drivers/deb.sh $(CACHE)/deb
+	@$(RIG)/tools.sh package && drivers/deb.sh $(CACHE)/deb
 
 clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \

@@ -578,7 +578,10 @@ static int __init carveout_param_init(struct list_head *params)
 	return 0;
 }
 
-/* A probe that does not see the linear map proves nothing: try it on a page */
+/*
+ * A probe that does not see what is there proves nothing: try it on a page of the
+ * linear map, and on the device tree, which the kernel has somewhere.
+ */
 static int __init carveout_try_probe(void)
 {
 	unsigned long page = __get_free_page(GFP_KERNEL);
@@ -588,11 +591,17 @@ static int __init carveout_try_probe(void)
 		return -ENOMEM;
 	alias = carveout_arch_linear_alias(__pa(page));
 	free_page(page);
-	if (alias == CARVEOUT_ALIAS_MAPPED)
-		return 0;
 
-	pr_err("the translation probe does not see a page of the linear map\n");
-	return -ENODEV;
+	if (alias != CARVEOUT_ALIAS_MAPPED) {
+		pr_err("the translation probe does not see a page of the linear map\n");
+		return -ENODEV;
+	}
+	if (!carveout_arch_has_fdt(0, PHYS_MASK)) {
+		pr_err("the translation probe does not see the kernel's device tree\n");
+		return -ENODEV;
+	}
+
+	return 0;
 }
 
 /*

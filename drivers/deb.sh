@@ -4,8 +4,8 @@
 # usage: deb.sh <directory>
 #
 # Builds the Debian package of the module's source (DKMS) from this tree and
-# leaves it in <directory>. The version is that of the last commit; the maintainer
-# is who is configured in git.
+# leaves it in <directory>. Version and maintainer are those of the last commit, or
+# nothing much where there is no git.
 
 set -eu
 
@@ -18,17 +18,23 @@ for tool in dh dh_dkms; do
 	}
 done
 
-version=0.$(git -C "$top" log -1 --format=%cd --date=format:%Y%m%d.%H%M%S)
-maintainer="$(git -C "$top" config user.name || id -un) <$(git -C "$top" config user.email || echo root@localhost)>"
+# The rig takes the user's configuration away, and a safe.directory with it
+last() {
+	git -c safe.directory="$top" -C "$top" log -1 "$@" 2>/dev/null
+}
+version=0.$(last --format=%cd --date=format:%Y%m%d.%H%M%S || echo 0)
+maintainer=$(last --format='%an <%ae>' || echo "$(id -un) <root@localhost>")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 
 src=$tmp/carveout-heap-$version
 mkdir -p "$src/Documentation" "$src/arch-arm64" "$out"
-# What git knows of: nothing that a build has left
-git -C "$top" ls-files drivers arch-arm64 Documentation/carveout-heap.rst |
-	(cd "$top" && cpio -pdm --quiet "$src")
+# Nothing that a build has left
+(cd "$top" && find drivers arch-arm64 Documentation/carveout-heap.rst -type f \
+	! -name '*.o' ! -name '*.ko' ! -name '*.mod' ! -name '*.mod.c' ! -name '.*' \
+	! -name modules.order ! -name Module.symvers |
+	cpio -pdm --quiet "$src")
 mv "$src/drivers/debian" "$src/debian"
 mv "$src/drivers/dkms.conf" "$src/debian/carveout-heap-dkms.dkms"
 mv "$src/drivers/99-carveout-heap.rules" "$src/debian/carveout-heap-dkms.carveout-heap.udev"
@@ -37,9 +43,9 @@ sed -i "s|@MAINTAINER@|$maintainer|; s|@VERSION@|$version|" "$src"/debian/*
 cat >"$src/debian/changelog" <<END
 carveout-heap ($version) unstable; urgency=medium
 
-  * Built from commit $(git -C "$top" rev-parse --short HEAD).
+  * Built from commit $(last --format=%h || echo unknown).
 
- -- $maintainer  $(git -C "$top" log -1 --format=%cD)
+ -- $maintainer  $(last --format=%cD || date -R)
 END
 chmod 755 "$src/debian/rules"
 

@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck disable=SC2317	# most is called through result()
 #
-# usage: carveout_module.sh params <free base> [<RAM base>]
+# usage: carveout_module.sh params <free> <RAM> [<alias>]
 #	 carveout_module.sh reserved <base>...
-#	 carveout_module.sh dt
-#	 carveout_module.sh busy
+#	 carveout_module.sh loader | fdt | dt | busy
 #	 carveout_module.sh rounds <n> [parameters]
 #
 # Loading, probing and unloading of carveout_heap.ko, as KTAP:
 #
-# params  pools= of every kind, good and bad, in 64 MiB of memory from <free base>
-#	  on that the kernel was told to leave alone, at <RAM> of the kernel, and 4 MiB
+# params  pools= of every kind, good and bad, in 64 MiB of memory from <free> on
+#	  that the kernel was told to leave alone, at <RAM> of the kernel, and 4 MiB
 #	  before <alias>, where memtype_test has made a linear map of free memory
 # reserved  pools= does not take what the device tree reserves at each <base>, for
 #	  the module or for others
@@ -327,7 +326,7 @@ free_kib() {
 
 # In batches, of which the best is judged: a leak is in every one of them.
 rounds() {
-	rounds=$1 batch=$(($1 / 5)) all=0 least=
+	rounds=$1 batch=$((($1 + 4) / 5)) all=0 least=
 	shift
 	# What is allocated once is not what is looked for
 	insmod "$ko" "$@" && rmmod carveout_heap

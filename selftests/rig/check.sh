@@ -7,7 +7,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-"$RIG/tools.sh"
+"$RIG/tools.sh" package
 lock
 "$RIG/base.sh"
 results=$W/results.tsv

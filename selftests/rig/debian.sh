@@ -73,6 +73,7 @@ fetch_root() {
 	[ "$host" = arm64 ] || cross=-aarch64-linux-gnu
 	unpack_root "$dir/root" "$release-tools" "$gcc$cross" "binutils$cross" \
 		"$common=$version" "$kbuild=$version" make dash coreutils findutils grep mawk sed
+	rm -rf "$dir/debs"
 	mkdir -p "$dir/debs"
 	(cd "$dir/debs" && apt_get "$suite-arm64" download "$headers=$version")
 	dpkg-deb -x "$dir"/debs/*.deb "$dir/root"
@@ -84,6 +85,7 @@ fetch_root() {
 # The image package is large, and only the kernel in it is wanted
 fetch_image() {
 	release=${headers#linux-headers-}
+	rm -rf "$dir/debs"
 	mkdir -p "$dir/debs" "$dir/arch/arm64/boot"
 	(cd "$dir/debs" && apt_get "$suite-arm64" download "linux-image-$release=$version")
 	dpkg-deb --fsys-tarfile "$dir"/debs/linux-image-*.deb |
@@ -102,15 +104,12 @@ build_modules() {
 	mkdir -p "$src/dkms" "$dir/modules"
 	deb=$("$TOP/drivers/deb.sh" "$dir/deb")
 	dpkg-deb -x "$deb" "$src/deb"
-	for f in /usr/src/carveout-heap-* /lib/udev/rules.d/99-carveout-heap.rules; do
-		# shellcheck disable=SC2144,SC2086	# one file, whose name has a version
-		[ -e "$src/deb"$f ] || [ -e "$src/deb/usr"$f ] || die "$deb has no $f"
-	done
-	for f in "$src"/deb/usr/src/carveout-heap-*; do
-		v=${f##*/carveout-heap-}
-		mkdir -p "$src/dkms/carveout-heap/$v"
-		mv "$f" "$src/dkms/carveout-heap/$v/build"
-	done
+	find "$src/deb" -path '*/udev/rules.d/99-carveout-heap.rules' | grep -q . ||
+		die "$deb has no udev rule"
+	conf=$(find "$src/deb/usr/src" -name dkms.conf)
+	v=${conf%/dkms.conf} v=${v##*/carveout-heap-}
+	mkdir -p "$src/dkms/carveout-heap/$v"
+	mv "${conf%/dkms.conf}" "$src/dkms/carveout-heap/$v/build"
 	conf=$src/dkms/carveout-heap/$v/build/dkms.conf
 	# What DKMS sets, and then evaluates
 	command=$(kernel_source_dir=/usr/src/$headers dkms_tree=/rig-modules/dkms \
@@ -141,7 +140,7 @@ read -r suite version headers <"$dir/found"
 	echo "$headers $version" >"$dir/unpacked"
 }
 
-[ "$which" != stock ] || [ -d "$CACHE/efi/usr" ] ||
+[ "$which" != stock ] || [ -f "$CACHE/efi/usr/share/qemu-efi-aarch64/QEMU_EFI.fd" ] ||
 	quietly "fetching EDK2" "$log" unpack_arm64 "$CACHE/efi" qemu-efi-aarch64
 
 stamp="$headers $version $(hash_of "$TOP/drivers" "$TOP/arch-arm64" \

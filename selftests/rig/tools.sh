@@ -1,7 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes sure that the tools are there: as root on Debian missing packages are
+# usage: tools.sh [package]
+#
+# Makes sure that the tools are there, with "package" those of the checks and of the
+# Debian package as well: as root on Debian missing packages are
 # installed, anywhere else the one command that would is printed. Does nothing,
 # quickly, when nothing is missing.
 
@@ -38,9 +41,13 @@ ccache ccache
 sparse sparse
 shellcheck shellcheck
 dtc device-tree-compiler
-dh debhelper
-dh_dkms dh-dkms
 END
+if [ "${1:-}" = package ]; then
+	have dh || need debhelper
+	have dh_dkms || need dh-dkms
+	PATH="/usr/bin:$PATH" python3 -c 'import ply' 2>/dev/null || need python3-ply
+	PATH="/usr/bin:$PATH" python3 -c 'import git' 2>/dev/null || need python3-git
+fi
 # What is in a package without a command: a file that it must have brought.
 for f in /usr/include/stdlib.h:libc6-dev \
 	/usr/include/gelf.h:libelf-dev \

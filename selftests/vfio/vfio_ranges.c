@@ -352,29 +352,29 @@ FIXTURE_TEARDOWN(large)
 	mt_dev_close(&self->r.dev);
 }
 
-TEST_F(large, blocks)
+TEST_F_TIMEOUT(large, blocks, 120)
 {
 	check_large(&self->r, DEFAULT, 0);
 }
 
-TEST_F(large, blocks_strict)
+TEST_F_TIMEOUT(large, blocks_strict, 120)
 {
 	check_large(&self->r, STRICT, 0);
 }
 
-TEST_F(large, blocks_write_combine)
+TEST_F_TIMEOUT(large, blocks_write_combine, 120)
 {
 	check_large(&self->r, WRITE_COMBINE, 0);
 }
 
-TEST_F(large, blocks_write_combine_flag)
+TEST_F_TIMEOUT(large, blocks_write_combine_flag, 120)
 {
 	mt_require_noncacheable();
 	check_large(&self->r, WRITE_COMBINE, KVM_MEM_NONCACHEABLE);
 }
 
 /* Host and guest address do not agree below 2 MiB: pages, and of those all */
-TEST_F(large, pages_where_addresses_disagree)
+TEST_F_TIMEOUT(large, pages_where_addresses_disagree, 120)
 {
 	struct kvm_vm *vm = self->r.vm;
 	const u64 pages = 2 * SZ_2M / SZ_4K, gpa = MT_GPA + SZ_4K;
@@ -391,7 +391,7 @@ TEST_F(large, pages_where_addresses_disagree)
 }
 
 /* A slot that starts and ends within blocks has one block and pages around it */
-TEST_F(large, blocks_inside)
+TEST_F_TIMEOUT(large, blocks_inside, 120)
 {
 	struct kvm_vm *vm = self->r.vm;
 	const u64 offset = SZ_2M - SZ_64K, size = SZ_2M + 2 * SZ_64K;

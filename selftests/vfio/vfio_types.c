@@ -191,12 +191,12 @@ static void expect_memtype(FIXTURE_DATA(bar) *self, u32 type)
 }
 
 /* Nobody has asked for anything; the same on the unpatched kernel */
-TEST_F(bar, untouched)
+TEST_F_TIMEOUT(bar, untouched, 120)
 {
 	check_type(self, DEFAULT);
 }
 
-TEST_F(bar, strict)
+TEST_F_TIMEOUT(bar, strict, 120)
 {
 	require_memtype(&self->dev);
 	expect_memtype(self, DEFAULT);
@@ -205,7 +205,7 @@ TEST_F(bar, strict)
 	check_type(self, STRICT);
 }
 
-TEST_F(bar, write_combine)
+TEST_F_TIMEOUT(bar, write_combine, 120)
 {
 	require_memtype(&self->dev);
 	if (!self->bar->prefetchable) {
@@ -224,7 +224,7 @@ TEST_F(bar, write_combine)
 	check_type(self, WRITE_COMBINE);
 }
 
-TEST_F(bar, default_again)
+TEST_F_TIMEOUT(bar, default_again, 120)
 {
 	require_memtype(&self->dev);
 	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, STRICT), 0);
@@ -234,7 +234,7 @@ TEST_F(bar, default_again)
 }
 
 /* What the document tells a VMM to call */
-TEST_F(bar, vmm)
+TEST_F_TIMEOUT(bar, vmm, 120)
 {
 	int memtype, want = self->bar->prefetchable ? WRITE_COMBINE : STRICT;
 	struct mt_result r;

@@ -43,7 +43,6 @@ struct carveout_claim {
 	struct carveout_pool *pool;	/* a reference */
 	struct list_head param;		/* those of @pools, until they have a node */
 	bool has_node;
-	char name[CARVEOUT_NAME_LEN];
 };
 
 /**
@@ -227,7 +226,7 @@ static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base,
 
 	/* The name is free only when the node has gone */
 	list_for_each_entry(other, &carveout_names, node) {
-		if (!strcmp(other->name, name)) {
+		if (!strcmp(other->pool->name, name)) {
 			snprintf(why, len, "there is a pool of that name");
 			return ERR_PTR(-EEXIST);
 		}
@@ -245,7 +244,6 @@ static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base,
 		return ERR_CAST(pool);
 	}
 
-	strscpy(claim->name, name, sizeof(claim->name));
 	claim->pool = pool;
 	INIT_LIST_HEAD(&claim->param);
 	list_add_tail(&claim->node, &carveout_names);
@@ -634,7 +632,7 @@ static int __init carveout_init(void)
 		char name[CARVEOUT_NAME_LEN];
 
 		list_del_init(&claim->param);
-		strscpy(name, claim->name);
+		strscpy(name, claim->pool->name);
 		if (carveout_publish(claim, NULL, why, sizeof(why)))
 			pr_err("no pool \"%s\" of pools=: %s\n", name, why);
 	}

@@ -181,7 +181,10 @@ reserved() {
 
 loader() {
 	r=$(dmesg | sed -n 's/.* MEMRESERVE=\(0x[0-9a-f]*\)[0-9a-f]\{3\}\( .*\)\{0,1\}$/\1000/p')
-	[ -n "$r" ] || not_ok memreserve "the EFI stub has not said where it is"
+	[ -n "$r" ] || {
+		not_ok memreserve "the kernel's log does not say where it is"
+		return
+	}
 	result memreserve bad "t0:4K@$r" "0x0*${r#0x} is not free RAM for the firmware"
 }
 

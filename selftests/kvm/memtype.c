@@ -821,6 +821,23 @@ static u64 mt_dev_command_offset(struct mt_dev *dev)
 	return info.offset + PCI_COMMAND;
 }
 
+void mt_dev_read(struct mt_dev *dev, int index, u64 offset, void *buf, size_t size)
+{
+	struct vfio_region_info info;
+
+	mt_dev_region(dev, index, &info);
+	TEST_ASSERT(pread(dev->fd, buf, size, info.offset + offset) == (ssize_t)size,
+		    "%s: read of region %d: %s", dev->bdf, index, strerror(errno));
+}
+
+u64 mt_dev_read_word(struct mt_dev *dev, int index, u64 offset)
+{
+	u64 word;
+
+	mt_dev_read(dev, index, offset, &word, sizeof(word));
+	return word;
+}
+
 u16 mt_dev_command(struct mt_dev *dev)
 {
 	u16 command;

@@ -14,17 +14,12 @@
 #include "kvm_util.h"
 #include "processor.h"
 #include "memtype_test.h"
+#include "../vfio/bar_memtype.h"
 
 /*
- * The tests also run on kernels that do not know the flag, to show that they
- * fail or skip there.
+ * The tests also run on kernels that do not know the flag, which bar_memtype.h has
+ * for them, to show that they fail or skip there.
  */
-#ifndef KVM_MEM_NONCACHEABLE
-#define KVM_MEM_NONCACHEABLE		_BITUL(4)
-#endif
-#ifndef KVM_CAP_MEM_NONCACHEABLE
-#define KVM_CAP_MEM_NONCACHEABLE	252
-#endif
 #ifndef KVM_CAP_ARM_CACHEABLE_PFNMAP_SUPPORTED
 #define KVM_CAP_ARM_CACHEABLE_PFNMAP_SUPPORTED	243
 #endif
@@ -179,6 +174,9 @@ void mt_unbind(const char *bdf);
 bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info);
 /* Aligned as the offset in the BAR is, up to 2 MiB */
 void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size);
+/* Through the device's descriptor: of a BAR, another mapping, made by the kernel */
+void mt_dev_read(struct mt_dev *dev, int index, u64 offset, void *buf, size_t size);
+u64 mt_dev_read_word(struct mt_dev *dev, int index, u64 offset);
 u16 mt_dev_command(struct mt_dev *dev);
 void mt_dev_set_command(struct mt_dev *dev, u16 command);
 

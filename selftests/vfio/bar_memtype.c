@@ -6,17 +6,8 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <linux/const.h>
-#include <linux/kvm.h>
 
 #include "bar_memtype.h"
-
-#ifndef KVM_MEM_NONCACHEABLE
-#define KVM_MEM_NONCACHEABLE		_BITUL(4)
-#endif
-#ifndef KVM_CAP_MEM_NONCACHEABLE
-#define KVM_CAP_MEM_NONCACHEABLE	252
-#endif
 
 static int bar_memtype(int device, uint32_t op,
 		       struct vfio_device_feature_region_memtype *memtype)

@@ -9,9 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <linux/const.h>
+#include <linux/kvm.h>
 #include <linux/vfio.h>
 
-/* For building with headers of a kernel that does not have the feature */
+/* For building with headers of a kernel that does not have flag and feature */
+#ifndef KVM_MEM_NONCACHEABLE
+#define KVM_MEM_NONCACHEABLE		_BITUL(4)
+#endif
+#ifndef KVM_CAP_MEM_NONCACHEABLE
+#define KVM_CAP_MEM_NONCACHEABLE	252
+#endif
 #ifndef VFIO_DEVICE_FEATURE_REGION_MEMTYPE
 #define VFIO_DEVICE_FEATURE_REGION_MEMTYPE	15
 

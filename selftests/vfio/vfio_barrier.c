@@ -126,17 +126,6 @@ static s64 now_ns(void)
 	return timespec_to_ns(now);
 }
 
-static u64 bar_word(struct mt_dev *dev, int bar, u64 offset)
-{
-	struct vfio_region_info info;
-	u64 val;
-
-	mt_dev_region(dev, bar, &info);
-	TEST_ASSERT(pread(dev->fd, &val, 8, info.offset + offset) == 8,
-		    "read of the BAR: %s", strerror(errno));
-	return val;
-}
-
 /* What a vCPU has in the BAR, by one of the VMM's mappings, and what it has done */
 static u64 word_in(struct writer *w, void *hva)
 {
@@ -278,7 +267,8 @@ static void expect_words(FIXTURE_DATA(barrier) *self)
 
 	for (i = 0; i < NR_VCPUS; i++) {
 		w = &self->writers[i];
-		TEST_ASSERT_EQ(bar_word(&self->dev, self->bar, w->offset), done_by(w));
+		TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, self->bar, w->offset),
+			       done_by(w));
 		TEST_ASSERT_EQ(word_in(w, self->hva), done_by(w));
 	}
 }
@@ -331,7 +321,8 @@ TEST_F_TIMEOUT(barrier, delete_slot, 300)
 			w = &self->writers[i];
 			TEST_ASSERT_EQ(w->mmio_addr, MT_GPA + w->offset);
 			TEST_ASSERT_EQ(w->mmio_data, done_by(w) + 1);
-			TEST_ASSERT_EQ(bar_word(&self->dev, self->bar, w->offset), done_by(w));
+			TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, self->bar, w->offset),
+				       done_by(w));
 			WRITE_ONCE(*(u64 *)(self->other + w->offset), w->mmio_data);
 		}
 		set_slot(self, true);
@@ -459,7 +450,8 @@ TEST_F_TIMEOUT(barrier, reset, 300)
 		for (i = 0; i < NR_VCPUS; i++) {
 			w = &self->writers[i];
 			TEST_ASSERT_EQ(w->mmio_data, done_by(w) + 1);
-			TEST_ASSERT_EQ(bar_word(&self->dev, self->bar, w->offset), done_by(w));
+			TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, self->bar, w->offset),
+				       done_by(w));
 			WRITE_ONCE(*(u64 *)(self->other + w->offset), w->mmio_data);
 		}
 		set_slot(self, true);

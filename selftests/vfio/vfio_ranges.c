@@ -14,18 +14,6 @@
 #include "kselftest_harness.h"
 #include "bars.h"
 
-/* What the device has at an offset of a BAR, by way of the kernel's own mapping */
-static u64 bar_read(struct mt_dev *dev, int index, u64 offset)
-{
-	struct vfio_region_info info;
-	u64 val;
-
-	mt_dev_region(dev, index, &info);
-	TEST_ASSERT(pread(dev->fd, &val, 8, info.offset + offset) == 8,
-		    "%s: read of BAR %d: %s", dev->bdf, index, strerror(errno));
-	return val;
-}
-
 static void bar_write(struct mt_dev *dev, int index, u64 offset, u64 val)
 {
 	struct vfio_region_info info;
@@ -83,12 +71,12 @@ static void check_part(FIXTURE_DATA(ranges) *self, u64 offset, u64 gpa, u64 size
 	/* First and last word and one in each page: the right ones of the BAR */
 	for (at = 0; at < size; at += SZ_4K - 8) {
 		mt_access_ok(self->vcpu, MT_STR, gpa + at, seed + at);
-		TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + at), seed + at);
+		TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, offset + at), seed + at);
 	}
 	bar_write(&self->dev, BAR, offset + size - 8, ~seed);
 	TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, gpa + size - 8, 0), ~seed);
 	mt_access_ok(self->vcpu, MT_STP, gpa + 20, seed);
-	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + 20), seed);
+	TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, offset + 20), seed);
 	mt_expect_type(self->vm, gpa, S2_NC, NULL);
 }
 
@@ -105,8 +93,8 @@ TEST_F(ranges, part)
 	expect_mmio_exit(self->vcpu, gpa - 8);
 	expect_mmio_exit(self->vcpu, gpa + size);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, WINDOW, 0), 3);
-	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset - 8), 0x1111);
-	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + size), 0x2222);
+	TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, offset - 8), 0x1111);
+	TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, offset + size), 0x2222);
 	munmap(hva, size);
 }
 
@@ -121,7 +109,7 @@ TEST_F(ranges, part_of_mapping)
 	check_part(self, offset, gpa, size, 0xdef000);
 	expect_mmio_exit(self->vcpu, gpa + size);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, WINDOW, SZ_4K), 4);
-	TEST_ASSERT_EQ(bar_read(&self->dev, BAR, offset + size), 0x2222);
+	TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, offset + size), 0x2222);
 	munmap(hva, SZ_64M);
 }
 
@@ -176,7 +164,7 @@ TEST_F(ranges, parts_of_different_types)
 	for (type = DEFAULT; type < NR_TYPES; type++) {
 		gpa = MT_GPA + type * SZ_1M;
 		mt_access_ok(self->vcpu, MT_STR, gpa, type + 1);
-		TEST_ASSERT_EQ(bar_read(&self->dev, BAR, type * size), type + 1);
+		TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, type * size), type + 1);
 		mt_expect_type(self->vm, gpa, stage2[type], NULL);
 		r = mt_access(self->vcpu, MT_LDR, gpa + 1, 0);
 		TEST_ASSERT(!strcmp(mt_outcome(&r), type == STRICT ? "alignment fault" : "ok"),
@@ -190,21 +178,18 @@ TEST_F(ranges, parts_of_different_types)
 static u64 msix_pages(struct mt_dev *dev, int index, u64 size)
 {
 	u8 pos, id, bytes[PCI_MSIX_PBA + 4];
-	struct vfio_region_info info;
 	u64 start, end, pages = 0, at;
 	u32 where, entries, i;
 
-	mt_dev_region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
-	TEST_ASSERT(pread(dev->fd, &pos, 1, info.offset + PCI_CAPABILITY_LIST) == 1,
-		    "Capabilities: %s", strerror(errno));
-	for (; pos; pread(dev->fd, &pos, 1, info.offset + pos + 1)) {
-		pread(dev->fd, &id, 1, info.offset + pos);
+	mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, PCI_CAPABILITY_LIST, &pos, 1);
+	while (pos) {
+		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos, &id, 1);
 		if (id == PCI_CAP_ID_MSIX)
 			break;
+		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos + 1, &pos, 1);
 	}
 	TEST_ASSERT(pos, "%s has no MSI-X", dev->bdf);
-	TEST_ASSERT(pread(dev->fd, bytes, sizeof(bytes), info.offset + pos) == sizeof(bytes),
-		    "MSI-X capability: %s", strerror(errno));
+	mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos, bytes, sizeof(bytes));
 	entries = (*(u16 *)(bytes + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1;
 
 	for (i = 0; i < 2; i++) {
@@ -282,7 +267,7 @@ TEST_F(ranges, shared_page)
 		hva = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->dev.fd, info.offset);
 		MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
 		/* It is still there for read() */
-		bar_read(&self->dev, 0, 0);
+		mt_dev_read_word(&self->dev, 0, 0);
 
 		ret = bar_get_memtype(self->dev.fd, 0, &memtype);
 		if (ret == -ENOTTY)

@@ -66,12 +66,9 @@ BAR_VARIANTS_OF(bar, large, BAR_LARGE);
 /* Through the device's descriptor: another mapping, made by the kernel */
 static u8 read_byte(struct mt_dev *dev, int index, u64 offset)
 {
-	struct vfio_region_info info;
 	u8 byte;
 
-	mt_dev_region(dev, index, &info);
-	TEST_ASSERT(pread(dev->fd, &byte, 1, info.offset + offset) == 1,
-		    "%s: read of BAR %d: %s", dev->bdf, index, strerror(errno));
+	mt_dev_read(dev, index, offset, &byte, 1);
 	return byte;
 }
 

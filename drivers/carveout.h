@@ -62,7 +62,10 @@ void carveout_pool_put(struct carveout_pool *pool);
 void carveout_scrub(struct carveout_pool *pool, phys_addr_t base, size_t size);
 
 /* carveout_core.c */
-int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len);
 void carveout_pool_free(struct carveout_pool *pool);
+
+/* carveout_proof.c */
+int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len);
+int carveout_try_proof(void);
 
 #endif /* CARVEOUT_H */

@@ -3,14 +3,13 @@
  * Hands out memory that firmware or the command line has kept out of the linear
  * map: uncached, without a cacheable alias, to back the BARs of virtual machines.
  *
- * Here is where pools come from, and the proof that nothing else maps them.
+ * Here is where pools come from.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/crash_dump.h>
 #include <linux/ctype.h>
 #include <linux/efi.h>
-#include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/module.h>
@@ -44,67 +43,6 @@ struct carveout_claim {
 	struct list_head param;		/* those of @pools, until they have a node */
 	bool has_node;
 };
-
-/**
- * carveout_prove() - Prove that nothing else maps a range
- * @base: physical address, page aligned
- * @size: length in bytes, page aligned
- * @why: buffer for the reason if something may
- * @len: its length
- *
- * Page by page: memblock must not have it as memory that the kernel maps, the
- * resource tree not as System RAM, and the linear map's address must not
- * translate. Each of them sees what the others do not: memblock knows nothing of
- * ZONE_DEVICE, the resource tree nothing of what mem= cut off, and a translation
- * nothing of pages that are unmapped for a time. And what the kernel was booted
- * with may be where none of them looks.
- *
- * Context: Process context, may sleep.
- *
- * Return: 0, or -EBUSY with the page and the reason in @why.
- */
-int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len)
-{
-	bool system_ram = region_intersects(base, size, IORESOURCE_SYSTEM_RAM,
-					    IORES_DESC_NONE) != REGION_DISJOINT;
-	const char *reason = NULL;
-	phys_addr_t page;
-
-	if (carveout_arch_has_fdt(base, size)) {
-		snprintf(why, len, "the kernel's device tree is in it");
-		return -EBUSY;
-	}
-
-	for (page = base; page - base < size; page += PAGE_SIZE) {
-		if (pfn_is_map_memory(PHYS_PFN(page)))
-			reason = "is memory that the kernel maps";
-		else if (system_ram &&
-			 region_intersects(page, PAGE_SIZE, IORESOURCE_SYSTEM_RAM,
-					   IORES_DESC_NONE) != REGION_DISJOINT)
-			reason = "is System RAM in /proc/iomem";
-		else
-			switch (carveout_arch_linear_alias(page)) {
-			case CARVEOUT_ALIAS_NONE:
-				break;
-			case CARVEOUT_ALIAS_MAPPED:
-				reason = "is mapped in the linear map";
-				break;
-			case CARVEOUT_ALIAS_UNKNOWN:
-				reason = "may be mapped: its translation fails strangely";
-				break;
-			}
-
-		if (reason) {
-			snprintf(why, len, "page %pa %s", &page, reason);
-			return -EBUSY;
-		}
-
-		if (!(page & (PMD_SIZE - 1)))
-			cond_resched();
-	}
-
-	return 0;
-}
 
 /**
  * carveout_pool_free() - Undo carveout_pool_new()
@@ -577,32 +515,6 @@ static int __init carveout_param_init(struct list_head *params)
 }
 
 /*
- * A probe that does not see what is there proves nothing: try it on a page of the
- * linear map, and on the device tree, which the kernel has somewhere.
- */
-static int __init carveout_try_probe(void)
-{
-	unsigned long page = __get_free_page(GFP_KERNEL);
-	enum carveout_alias alias;
-
-	if (!page)
-		return -ENOMEM;
-	alias = carveout_arch_linear_alias(__pa(page));
-	free_page(page);
-
-	if (alias != CARVEOUT_ALIAS_MAPPED) {
-		pr_err("the translation probe does not see a page of the linear map\n");
-		return -ENODEV;
-	}
-	if (!carveout_arch_has_fdt(0, PHYS_MASK)) {
-		pr_err("the translation probe does not see the kernel's device tree\n");
-		return -ENODEV;
-	}
-
-	return 0;
-}
-
-/*
  * Pools first, nodes last: a node can be opened as soon as it is there, and
  * nothing keeps a module whose init fails. So it does not fail after the first,
  * unless platform_driver_register() fails once it has probed, for want of memory.
@@ -614,7 +526,7 @@ static int __init carveout_init(void)
 	LIST_HEAD(params);
 	int ret;
 
-	ret = carveout_try_probe();
+	ret = carveout_try_proof();
 	if (ret)
 		return ret;
 

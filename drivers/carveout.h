@@ -10,7 +10,9 @@
 #include <linux/types.h>
 
 struct device;
+struct dma_buf;
 struct resource;
+struct vm_area_struct;
 
 /* With its terminating zero; the node is called carveout-<name> */
 #define CARVEOUT_NAME_LEN	48
@@ -26,7 +28,7 @@ struct resource;
  * @va: the module's own mapping of the range, Normal-NC
  * @gen: which pages are in use
  * @misc: the node
- * @ref: held by the node, open files of it, and buffers
+ * @ref: held by whoever made the pool, open files of its node, and buffers
  * @lock: protects all that follows. A fault takes it for reading around the
  *	insertion of an entry, inside of mmap_lock; nothing is allocated and no
  *	user memory accessed while it is held for writing.
@@ -55,9 +57,14 @@ struct carveout_pool {
 	size_t high_water;
 };
 
-/* carveout_pool.c */
-int carveout_pool_register(struct carveout_pool *pool, struct device *parent);
-void carveout_pool_unregister(struct carveout_pool *pool);
+/* carveout_node.c */
+int carveout_node_add(struct carveout_pool *pool, struct device *parent);
+void carveout_node_remove(struct carveout_pool *pool);
+
+/* carveout_buffer.c */
+struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int flags);
+int carveout_buffer_check_vma(struct vm_area_struct *vma);
+void carveout_buffer_revoke(struct carveout_pool *pool);
 void carveout_pool_put(struct carveout_pool *pool);
 void carveout_scrub(struct carveout_pool *pool, phys_addr_t base, size_t size);
 

@@ -194,9 +194,8 @@ static void carveout_unclaim(struct carveout_claim *claim)
 	guard(mutex)(&carveout_names_lock);
 
 	if (claim->has_node)
-		carveout_pool_unregister(claim->pool);
-	else
-		carveout_pool_put(claim->pool);
+		carveout_node_remove(claim->pool);
+	carveout_pool_put(claim->pool);
 	list_del(&claim->node);
 	kfree(claim);
 }
@@ -206,7 +205,7 @@ static int carveout_publish(struct carveout_claim *claim, struct device *parent,
 			    char *why, size_t len)
 {
 	struct carveout_pool *pool = claim->pool;
-	int ret = carveout_pool_register(pool, parent);
+	int ret = carveout_node_add(pool, parent);
 
 	if (ret) {
 		snprintf(why, len, "no device node: error %d", ret);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Buffers of a pool, and the device node that hands them out: by
- * DMA_HEAP_IOCTL_ALLOC as a dma-buf, or by mmap() of the node itself.
+ * Buffers of a pool: their allocation, their mappings, and their end.
  *
  * Whatever maps a buffer holds a reference to its dma-buf's file: VMAs and
  * descriptors directly, KVM through the VMA, whose end it hears of by its MMU
@@ -14,21 +13,15 @@
 
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
-#include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
-
-#include <uapi/linux/dma-heap.h>
 
 #include "carveout.h"
 #include "compat.h"
 
 #define CREATE_TRACE_POINTS
 #include "carveout_trace.h"
-
-#define CARVEOUT_FD_FLAGS	(O_CLOEXEC | O_ACCMODE)
 
 #ifdef CARVEOUT_DEBUG
 static const bool carveout_debug = true;
@@ -56,18 +49,6 @@ struct carveout_buffer {
 };
 
 /**
- * struct carveout_file - an open device node
- * @pool: the pool, a reference
- * @lock: protects @dmabuf. Inside of mmap_lock.
- * @dmabuf: the buffer that the first mmap() has allocated, a reference
- */
-struct carveout_file {
-	struct carveout_pool *pool;
-	struct mutex lock;	/* protects dmabuf */
-	struct dma_buf *dmabuf;
-};
-
-/**
  * carveout_scrub() - Fill a part of the pool with zeros
  * @pool: the pool, of which nobody else has a mapping of this part
  * @base: physical address
@@ -92,6 +73,22 @@ void carveout_scrub(struct carveout_pool *pool, phys_addr_t base, size_t size)
 
 	/* DSB: a mapping on another CPU must not see anything older */
 	mb();
+}
+
+static void carveout_pool_release(struct kref *ref)
+{
+	carveout_pool_free(container_of(ref, struct carveout_pool, ref));
+}
+
+/**
+ * carveout_pool_put() - Drop a reference to a pool
+ * @pool: the pool, freed with the last one
+ *
+ * Context: Process context, may sleep.
+ */
+void carveout_pool_put(struct carveout_pool *pool)
+{
+	kref_put(&pool->ref, carveout_pool_release);
 }
 
 /* Its pages are zero */
@@ -159,8 +156,15 @@ static const struct vm_operations_struct carveout_vm_ops = {
 	.huge_fault	= carveout_huge_fault,
 };
 
-/* Is this a mapping that a buffer, any buffer, can have? */
-static int carveout_check_vma(struct vm_area_struct *vma)
+/**
+ * carveout_buffer_check_vma() - Is this a mapping that a buffer, any buffer, can have?
+ * @vma: the mapping, of which only the flags are looked at
+ *
+ * Context: mmap_lock held for writing, as in mmap(). Does not sleep.
+ *
+ * Return: 0, -EINVAL for a private mapping, or -EPERM for an executable one.
+ */
+int carveout_buffer_check_vma(struct vm_area_struct *vma)
 {
 	/* A private mapping would have cacheable copies */
 	if (!(vma->vm_flags & VM_MAYSHARE))
@@ -175,7 +179,7 @@ static int carveout_check_vma(struct vm_area_struct *vma)
 static int carveout_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
 	struct carveout_buffer *buffer = dmabuf->priv;
-	int ret = carveout_check_vma(vma);
+	int ret = carveout_buffer_check_vma(vma);
 
 	if (ret)
 		return ret;
@@ -232,7 +236,7 @@ static void carveout_dmabuf_release(struct dma_buf *dmabuf)
 {
 	struct carveout_buffer *buffer = dmabuf->priv;
 
-	/* carveout_pool_unregister() must not find it any more */
+	/* carveout_buffer_revoke() must not find it any more */
 	down_write(&buffer->pool->lock);
 	list_del(&buffer->node);
 	up_write(&buffer->pool->lock);
@@ -273,12 +277,23 @@ static int carveout_take(struct carveout_pool *pool, size_t size, phys_addr_t *b
 	return 0;
 }
 
-/*
- * A new buffer of len bytes, rounded up to whole pages: its dma-buf, to be put by
- * the caller, or an error. May be called with mmap_lock held: pages are zero when
- * they are in the pool.
+/**
+ * carveout_buffer_alloc() - Make a buffer
+ * @pool: the pool that its pages come from; the buffer holds a reference
+ * @len: length in bytes, rounded up to whole pages
+ * @flags: of the dma-buf's file: O_ACCMODE and O_CLOEXEC
+ *
+ * The pages are contiguous, and aligned to PMD_SIZE if the buffer is as long as
+ * that. They are zero when they are in the pool: nothing is scrubbed here.
+ *
+ * Context: Process context, may sleep. Takes the pool's lock; mmap_lock may be held.
+ *
+ * Return: the buffer's dma-buf, to be put by the caller; or an ERR_PTR: -EINVAL for
+ * no length, -ENOMEM if there is no such run of free pages, -ENODEV if the node has
+ * gone, -EIO if CARVEOUT_DEBUG finds another mapping of the pages, or what
+ * dma_buf_export() returns.
  */
-static struct dma_buf *carveout_alloc(struct carveout_pool *pool, u64 len, int flags)
+struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct carveout_buffer *buffer;
@@ -338,269 +353,20 @@ static struct dma_buf *carveout_alloc(struct carveout_pool *pool, u64 len, int f
 	return dmabuf;
 }
 
-static int carveout_open(struct inode *inode, struct file *file)
-{
-	/* misc_open() holds a lock that keeps the node registered */
-	struct carveout_pool *pool = container_of(file->private_data,
-						  struct carveout_pool, misc);
-	struct carveout_file *cf;
-
-	cf = kzalloc_obj(*cf);
-	if (!cf)
-		return -ENOMEM;
-
-	kref_get(&pool->ref);
-	cf->pool = pool;
-	mutex_init(&cf->lock);
-	file->private_data = cf;
-
-	return 0;
-}
-
-static int carveout_release(struct inode *inode, struct file *file)
-{
-	struct carveout_file *cf = file->private_data;
-
-	if (cf->dmabuf)
-		dma_buf_put(cf->dmabuf);
-	carveout_pool_put(cf->pool);
-	mutex_destroy(&cf->lock);
-	kfree(cf);
-
-	return 0;
-}
-
-/* The end is that of the buffer, once there is one */
-static loff_t carveout_llseek(struct file *file, loff_t offset, int whence)
-{
-	struct carveout_file *cf = file->private_data;
-
-	guard(mutex)(&cf->lock);
-
-	return fixed_size_llseek(file, offset, whence, cf->dmabuf ? cf->dmabuf->size : 0);
-}
-
-/*
- * The first mapping makes the buffer, as long as it is itself; all further ones
- * are of that buffer, also through a descriptor that another process was given.
- */
-static int carveout_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	struct carveout_file *cf = file->private_data;
-	struct dma_buf *dmabuf;
-	int ret;
-
-	guard(mutex)(&cf->lock);
-
-	if (cf->dmabuf)
-		return dma_buf_mmap(cf->dmabuf, vma, vma->vm_pgoff);
-
-	/* Before anything is allocated for it, and has to be scrubbed again */
-	ret = carveout_check_vma(vma);
-	if (ret)
-		return ret;
-	if (vma->vm_pgoff)
-		return -EINVAL;
-
-	dmabuf = carveout_alloc(cf->pool, vma->vm_end - vma->vm_start, O_RDWR | O_CLOEXEC);
-	if (IS_ERR(dmabuf))
-		return PTR_ERR(dmabuf);
-
-	ret = dma_buf_mmap(dmabuf, vma, 0);
-	if (ret)
-		dma_buf_put(dmabuf);
-	else
-		cf->dmabuf = dmabuf;
-
-	return ret;
-}
-
-static long carveout_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
-{
-	struct dma_heap_allocation_data data, __user *udata = (void __user *)arg;
-	struct carveout_file *cf = file->private_data;
-	struct dma_buf *dmabuf;
-	int fd;
-
-	if (cmd != DMA_HEAP_IOCTL_ALLOC)
-		return -ENOTTY;
-
-	if (copy_from_user(&data, udata, sizeof(data)))
-		return -EFAULT;
-
-	if (data.fd || data.fd_flags & ~CARVEOUT_FD_FLAGS ||
-	    data.heap_flags & ~DMA_HEAP_VALID_HEAP_FLAGS)
-		return -EINVAL;
-
-	dmabuf = carveout_alloc(cf->pool, data.len, data.fd_flags);
-	if (IS_ERR(dmabuf))
-		return PTR_ERR(dmabuf);
-
-	fd = get_unused_fd_flags(data.fd_flags);
-	if (fd < 0) {
-		dma_buf_put(dmabuf);
-		return fd;
-	}
-
-	data.fd = fd;
-	if (copy_to_user(udata, &data, sizeof(data))) {
-		put_unused_fd(fd);
-		dma_buf_put(dmabuf);
-		return -EFAULT;
-	}
-	fd_install(fd, dmabuf->file);
-
-	return 0;
-}
-
-static const struct file_operations carveout_fops = {
-	.owner			= THIS_MODULE,
-	.open			= carveout_open,
-	.release		= carveout_release,
-	.llseek			= carveout_llseek,
-	.mmap			= carveout_mmap,
-	.unlocked_ioctl		= carveout_ioctl,
-	.compat_ioctl		= compat_ptr_ioctl,
-	/* Puts mappings where huge entries fit */
-	.get_unmapped_area	= thp_get_unmapped_area,
-};
-
-static struct carveout_pool *carveout_of(struct device *dev)
-{
-	return container_of(dev_get_drvdata(dev), struct carveout_pool, misc);
-}
-
-static ssize_t total_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%zu\n", carveout_of(dev)->size);
-}
-static DEVICE_ATTR_RO(total_bytes);
-
-static ssize_t free_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct carveout_pool *pool = carveout_of(dev);
-
-	guard(rwsem_read)(&pool->lock);
-
-	return sysfs_emit(buf, "%zu\n", pool->size - pool->used);
-}
-static DEVICE_ATTR_RO(free_bytes);
-
-static void carveout_largest_free(struct gen_pool *gen, struct gen_pool_chunk *chunk, void *data)
-{
-	unsigned long nbits = (chunk->end_addr - chunk->start_addr + 1) >> PAGE_SHIFT;
-	unsigned long start, end = 0, *largest = data;
-
-	while ((start = find_next_zero_bit(chunk->bits, nbits, end)) < nbits) {
-		end = find_next_bit(chunk->bits, nbits, start);
-		*largest = max(*largest, end - start);
-	}
-}
-
-static ssize_t largest_free_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct carveout_pool *pool = carveout_of(dev);
-	unsigned long largest = 0;
-
-	guard(rwsem_read)(&pool->lock);
-
-	gen_pool_for_each_chunk(pool->gen, carveout_largest_free, &largest);
-
-	return sysfs_emit(buf, "%lu\n", largest << PAGE_SHIFT);
-}
-static DEVICE_ATTR_RO(largest_free_bytes);
-
-static ssize_t buffers_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct carveout_pool *pool = carveout_of(dev);
-
-	guard(rwsem_read)(&pool->lock);
-
-	return sysfs_emit(buf, "%u\n", pool->nr_buffers);
-}
-static DEVICE_ATTR_RO(buffers);
-
-static ssize_t high_water_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
-{
-	struct carveout_pool *pool = carveout_of(dev);
-
-	guard(rwsem_read)(&pool->lock);
-
-	return sysfs_emit(buf, "%zu\n", pool->high_water);
-}
-static DEVICE_ATTR_RO(high_water_bytes);
-
-static struct attribute *carveout_attrs[] = {
-	&dev_attr_total_bytes.attr,
-	&dev_attr_free_bytes.attr,
-	&dev_attr_largest_free_bytes.attr,
-	&dev_attr_buffers.attr,
-	&dev_attr_high_water_bytes.attr,
-	NULL
-};
-ATTRIBUTE_GROUPS(carveout);
-
-static void carveout_pool_release(struct kref *ref)
-{
-	carveout_pool_free(container_of(ref, struct carveout_pool, ref));
-}
-
 /**
- * carveout_pool_put() - Drop a reference to a pool
- * @pool: the pool, freed with the last one
+ * carveout_buffer_revoke() - Unmap all buffers of a pool, for good
+ * @pool: the pool, whose node has gone
  *
- * Context: Process context, may sleep.
+ * Afterwards nothing can be allocated or faulted in, and what was mapped is not
+ * mapped any more: accesses get SIGBUS, or end a KVM_RUN with an error. The buffers
+ * stay until their last users let go of them.
+ *
+ * Context: Process context, may sleep. Takes the pool's lock, and inside of it the
+ *	i_mmap_rwsem of each buffer's inode.
  */
-void carveout_pool_put(struct carveout_pool *pool)
-{
-	kref_put(&pool->ref, carveout_pool_release);
-}
-
-/**
- * carveout_pool_register() - Make the device node of a pool
- * @pool: the pool, complete but for the node
- * @parent: the device that it belongs to, or NULL
- *
- * The node is /dev/dma_heap/carveout-<name>, of mode 0600. dma_heap_add() would
- * make one too, but cannot be undone, and older kernels do not export it.
- *
- * Context: Process context, may sleep.
- *
- * Return: 0, or a negative errno.
- */
-int carveout_pool_register(struct carveout_pool *pool, struct device *parent)
-{
-	snprintf(pool->node_name, sizeof(pool->node_name), "carveout-%s", pool->name);
-	snprintf(pool->nodename, sizeof(pool->nodename), "dma_heap/%s", pool->node_name);
-
-	pool->misc = (struct miscdevice) {
-		.minor		= MISC_DYNAMIC_MINOR,
-		.name		= pool->node_name,
-		.nodename	= pool->nodename,
-		.mode		= 0600,
-		.fops		= &carveout_fops,
-		.groups		= carveout_groups,
-		.parent		= parent,
-	};
-
-	return misc_register(&pool->misc);
-}
-
-/**
- * carveout_pool_unregister() - Remove a pool, whoever uses it
- * @pool: the pool
- *
- * Afterwards there is no node, nothing can be allocated, and what was mapped is
- * not mapped any more: accesses get SIGBUS, or end a KVM_RUN with an error. The
- * memory stays claimed until the last buffer is freed.
- *
- * Context: Process context, may sleep.
- */
-void carveout_pool_unregister(struct carveout_pool *pool)
+void carveout_buffer_revoke(struct carveout_pool *pool)
 {
 	struct carveout_buffer *buffer;
-
-	misc_deregister(&pool->misc);
 
 	down_write(&pool->lock);
 	WRITE_ONCE(pool->dead, true);
@@ -611,6 +377,4 @@ void carveout_pool_unregister(struct carveout_pool *pool)
 	list_for_each_entry(buffer, &pool->buffers, node)
 		unmap_mapping_range(buffer->inode->i_mapping, 0, 0, 1);
 	up_read(&pool->lock);
-
-	carveout_pool_put(pool);
 }

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device node of a pool, which hands buffers out: by DMA_HEAP_IOCTL_ALLOC as a
+ * dma-buf, or by mmap() of the node itself; and its counters in sysfs.
+ */
+#include <linux/bitmap.h>
+#include <linux/device.h>
+#include <linux/dma-buf.h>
+#include <linux/fs.h>
+#include <linux/genalloc.h>
+#include <linux/huge_mm.h>
+#include <linux/miscdevice.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+#include <linux/uaccess.h>
+
+#include <uapi/linux/dma-heap.h>
+
+#include "carveout.h"
+#include "compat.h"
+
+#define CARVEOUT_FD_FLAGS	(O_CLOEXEC | O_ACCMODE)
+
+/**
+ * struct carveout_file - an open device node
+ * @pool: the pool, a reference
+ * @lock: protects @dmabuf. Inside of mmap_lock.
+ * @dmabuf: the buffer that the first mmap() has allocated, a reference
+ */
+struct carveout_file {
+	struct carveout_pool *pool;
+	struct mutex lock;	/* protects dmabuf */
+	struct dma_buf *dmabuf;
+};
+
+static int carveout_open(struct inode *inode, struct file *file)
+{
+	/* misc_open() holds a lock that keeps the node registered */
+	struct carveout_pool *pool = container_of(file->private_data,
+						  struct carveout_pool, misc);
+	struct carveout_file *cf;
+
+	cf = kzalloc_obj(*cf);
+	if (!cf)
+		return -ENOMEM;
+
+	kref_get(&pool->ref);
+	cf->pool = pool;
+	mutex_init(&cf->lock);
+	file->private_data = cf;
+
+	return 0;
+}
+
+static int carveout_release(struct inode *inode, struct file *file)
+{
+	struct carveout_file *cf = file->private_data;
+
+	if (cf->dmabuf)
+		dma_buf_put(cf->dmabuf);
+	carveout_pool_put(cf->pool);
+	mutex_destroy(&cf->lock);
+	kfree(cf);
+
+	return 0;
+}
+
+/* The end is that of the buffer, once there is one */
+static loff_t carveout_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct carveout_file *cf = file->private_data;
+
+	guard(mutex)(&cf->lock);
+
+	return fixed_size_llseek(file, offset, whence, cf->dmabuf ? cf->dmabuf->size : 0);
+}
+
+/*
+ * The first mapping makes the buffer, as long as it is itself; all further ones
+ * are of that buffer, also through a descriptor that another process was given.
+ */
+static int carveout_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct carveout_file *cf = file->private_data;
+	struct dma_buf *dmabuf;
+	int ret;
+
+	guard(mutex)(&cf->lock);
+
+	if (cf->dmabuf)
+		return dma_buf_mmap(cf->dmabuf, vma, vma->vm_pgoff);
+
+	/* Before anything is allocated for it, and has to be scrubbed again */
+	ret = carveout_buffer_check_vma(vma);
+	if (ret)
+		return ret;
+	if (vma->vm_pgoff)
+		return -EINVAL;
+
+	dmabuf = carveout_buffer_alloc(cf->pool, vma->vm_end - vma->vm_start,
+				       O_RDWR | O_CLOEXEC);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	ret = dma_buf_mmap(dmabuf, vma, 0);
+	if (ret)
+		dma_buf_put(dmabuf);
+	else
+		cf->dmabuf = dmabuf;
+
+	return ret;
+}
+
+static long carveout_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct dma_heap_allocation_data data, __user *udata = (void __user *)arg;
+	struct carveout_file *cf = file->private_data;
+	struct dma_buf *dmabuf;
+	int fd;
+
+	if (cmd != DMA_HEAP_IOCTL_ALLOC)
+		return -ENOTTY;
+
+	if (copy_from_user(&data, udata, sizeof(data)))
+		return -EFAULT;
+
+	if (data.fd || data.fd_flags & ~CARVEOUT_FD_FLAGS ||
+	    data.heap_flags & ~DMA_HEAP_VALID_HEAP_FLAGS)
+		return -EINVAL;
+
+	dmabuf = carveout_buffer_alloc(cf->pool, data.len, data.fd_flags);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	fd = get_unused_fd_flags(data.fd_flags);
+	if (fd < 0) {
+		dma_buf_put(dmabuf);
+		return fd;
+	}
+
+	data.fd = fd;
+	if (copy_to_user(udata, &data, sizeof(data))) {
+		put_unused_fd(fd);
+		dma_buf_put(dmabuf);
+		return -EFAULT;
+	}
+	fd_install(fd, dmabuf->file);
+
+	return 0;
+}
+
+static const struct file_operations carveout_fops = {
+	.owner			= THIS_MODULE,
+	.open			= carveout_open,
+	.release		= carveout_release,
+	.llseek			= carveout_llseek,
+	.mmap			= carveout_mmap,
+	.unlocked_ioctl		= carveout_ioctl,
+	.compat_ioctl		= compat_ptr_ioctl,
+	/* Puts mappings where huge entries fit */
+	.get_unmapped_area	= thp_get_unmapped_area,
+};
+
+static struct carveout_pool *carveout_of(struct device *dev)
+{
+	return container_of(dev_get_drvdata(dev), struct carveout_pool, misc);
+}
+
+static ssize_t total_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%zu\n", carveout_of(dev)->size);
+}
+static DEVICE_ATTR_RO(total_bytes);
+
+static ssize_t free_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct carveout_pool *pool = carveout_of(dev);
+
+	guard(rwsem_read)(&pool->lock);
+
+	return sysfs_emit(buf, "%zu\n", pool->size - pool->used);
+}
+static DEVICE_ATTR_RO(free_bytes);
+
+static void carveout_largest_free(struct gen_pool *gen, struct gen_pool_chunk *chunk, void *data)
+{
+	unsigned long nbits = (chunk->end_addr - chunk->start_addr + 1) >> PAGE_SHIFT;
+	unsigned long start, end = 0, *largest = data;
+
+	while ((start = find_next_zero_bit(chunk->bits, nbits, end)) < nbits) {
+		end = find_next_bit(chunk->bits, nbits, start);
+		*largest = max(*largest, end - start);
+	}
+}
+
+static ssize_t largest_free_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct carveout_pool *pool = carveout_of(dev);
+	unsigned long largest = 0;
+
+	guard(rwsem_read)(&pool->lock);
+
+	gen_pool_for_each_chunk(pool->gen, carveout_largest_free, &largest);
+
+	return sysfs_emit(buf, "%lu\n", largest << PAGE_SHIFT);
+}
+static DEVICE_ATTR_RO(largest_free_bytes);
+
+static ssize_t buffers_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct carveout_pool *pool = carveout_of(dev);
+
+	guard(rwsem_read)(&pool->lock);
+
+	return sysfs_emit(buf, "%u\n", pool->nr_buffers);
+}
+static DEVICE_ATTR_RO(buffers);
+
+static ssize_t high_water_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct carveout_pool *pool = carveout_of(dev);
+
+	guard(rwsem_read)(&pool->lock);
+
+	return sysfs_emit(buf, "%zu\n", pool->high_water);
+}
+static DEVICE_ATTR_RO(high_water_bytes);
+
+static struct attribute *carveout_attrs[] = {
+	&dev_attr_total_bytes.attr,
+	&dev_attr_free_bytes.attr,
+	&dev_attr_largest_free_bytes.attr,
+	&dev_attr_buffers.attr,
+	&dev_attr_high_water_bytes.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(carveout);
+
+/**
+ * carveout_node_add() - Make the device node of a pool
+ * @pool: the pool, complete but for the node; the caller keeps its reference until
+ *	after carveout_node_remove()
+ * @parent: the device that it belongs to, or NULL
+ *
+ * The node is /dev/dma_heap/carveout-<name>, of mode 0600. dma_heap_add() would
+ * make one too, but cannot be undone, and older kernels do not export it.
+ *
+ * Context: Process context, may sleep. Takes misc_mtx. The node can be opened, and
+ *	buffers allocated, before this returns.
+ *
+ * Return: 0, or what misc_register() returns: -EBUSY if there is no minor left,
+ * -ENOMEM, or another error of the driver core. Then there is no node.
+ */
+int carveout_node_add(struct carveout_pool *pool, struct device *parent)
+{
+	snprintf(pool->node_name, sizeof(pool->node_name), "carveout-%s", pool->name);
+	snprintf(pool->nodename, sizeof(pool->nodename), "dma_heap/%s", pool->node_name);
+
+	pool->misc = (struct miscdevice) {
+		.minor		= MISC_DYNAMIC_MINOR,
+		.name		= pool->node_name,
+		.nodename	= pool->nodename,
+		.mode		= 0600,
+		.fops		= &carveout_fops,
+		.groups		= carveout_groups,
+		.parent		= parent,
+	};
+
+	return misc_register(&pool->misc);
+}
+
+/**
+ * carveout_node_remove() - Remove the node of a pool, whoever uses it
+ * @pool: the pool, of which the caller has a reference
+ *
+ * Afterwards there is no node, and all that carveout_buffer_revoke() promises. The
+ * memory stays claimed until the last buffer is freed and the last file closed.
+ *
+ * Context: Process context, may sleep. Takes misc_mtx, then what
+ *	carveout_buffer_revoke() takes. Not to be called with the pool's lock or
+ *	mmap_lock held: it waits for readers of the counters, who take both.
+ */
+void carveout_node_remove(struct carveout_pool *pool)
+{
+	misc_deregister(&pool->misc);
+	carveout_buffer_revoke(pool);
+}

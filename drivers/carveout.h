@@ -57,6 +57,11 @@ struct carveout_pool {
 	size_t high_water;
 };
 
+/*
+ * By file. Each calls only into those that come after it, and carveout_core.c,
+ * which has the module's init, into all of them.
+ */
+
 /* carveout_node.c */
 int carveout_node_add(struct carveout_pool *pool, struct device *parent);
 void carveout_node_remove(struct carveout_pool *pool);
@@ -65,11 +70,13 @@ void carveout_node_remove(struct carveout_pool *pool);
 struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int flags);
 int carveout_buffer_check_vma(struct vm_area_struct *vma);
 void carveout_buffer_revoke(struct carveout_pool *pool);
+
+/* carveout_pool.c */
+struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 size,
+					char *why, size_t len);
+struct carveout_pool *carveout_pool_get(struct carveout_pool *pool);
 void carveout_pool_put(struct carveout_pool *pool);
 void carveout_scrub(struct carveout_pool *pool, phys_addr_t base, size_t size);
-
-/* carveout_core.c */
-void carveout_pool_free(struct carveout_pool *pool);
 
 /* carveout_proof.c */
 int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len);

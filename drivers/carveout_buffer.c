@@ -14,7 +14,6 @@
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
 #include <linux/pagemap.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "carveout.h"
@@ -47,49 +46,6 @@ struct carveout_buffer {
 	size_t size;
 	struct inode *inode;
 };
-
-/**
- * carveout_scrub() - Fill a part of the pool with zeros
- * @pool: the pool, of which nobody else has a mapping of this part
- * @base: physical address
- * @size: length in bytes
- *
- * The zeros are written through a Normal-NC mapping, so that none is left in a
- * cache, and are complete before whatever publishes the memory.
- *
- * Context: Process context, may sleep. Takes seconds for gigabytes: not to be
- *	called with mmap_lock held.
- */
-void carveout_scrub(struct carveout_pool *pool, phys_addr_t base, size_t size)
-{
-	void *va = pool->va + (base - pool->base);
-	size_t done, step;
-
-	for (done = 0; done < size; done += step) {
-		step = min_t(size_t, size - done, SZ_2M);
-		memset(va + done, 0, step);
-		cond_resched();
-	}
-
-	/* DSB: a mapping on another CPU must not see anything older */
-	mb();
-}
-
-static void carveout_pool_release(struct kref *ref)
-{
-	carveout_pool_free(container_of(ref, struct carveout_pool, ref));
-}
-
-/**
- * carveout_pool_put() - Drop a reference to a pool
- * @pool: the pool, freed with the last one
- *
- * Context: Process context, may sleep.
- */
-void carveout_pool_put(struct carveout_pool *pool)
-{
-	kref_put(&pool->ref, carveout_pool_release);
-}
 
 /* Its pages are zero */
 static void carveout_buffer_free(struct carveout_buffer *buffer)
@@ -317,8 +273,7 @@ struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int f
 		return ERR_PTR(ret);
 	}
 
-	kref_get(&pool->ref);
-	buffer->pool = pool;
+	buffer->pool = carveout_pool_get(pool);
 
 	if (carveout_debug) {
 		char why[80];

@@ -8,9 +8,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/crash_dump.h>
-#include <linux/ctype.h>
 #include <linux/efi.h>
-#include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -22,7 +20,6 @@
 #include <linux/string.h>
 
 #include "carveout.h"
-#include "carveout_arch.h"
 #include "compat.h"
 
 /* One message is all that a refused pool gets */
@@ -43,115 +40,6 @@ struct carveout_claim {
 	struct list_head param;		/* those of @pools, until they have a node */
 	bool has_node;
 };
-
-/**
- * carveout_pool_free() - Undo carveout_pool_new()
- * @pool: the pool, without buffers
- *
- * Context: Process context, may sleep.
- */
-void carveout_pool_free(struct carveout_pool *pool)
-{
-	if (pool->gen)
-		gen_pool_destroy(pool->gen);
-	if (pool->va)
-		memunmap(pool->va);
-	if (pool->res)
-		release_mem_region(pool->base, pool->size);
-	kfree(pool);
-}
-
-/* It becomes a file's name */
-static bool carveout_name_ok(const char *name)
-{
-	const char *c;
-
-	for (c = name; *c; c++)
-		/* isalnum() takes Latin-1 */
-		if (!isascii(*c) || (!isalnum(*c) && !strchr("._-", *c)))
-			return false;
-
-	return c != name && c - name < CARVEOUT_NAME_LEN && *name != '.';
-}
-
-/*
- * Take a range over: claim it, prove that it has no other mapping, and leave
- * nothing of it in any cache, and nothing but zeros in it. Then the pool has one
- * reference; else why says why not.
- */
-static struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 size,
-					       char *why, size_t len)
-{
-	struct carveout_pool *pool;
-	int ret = -EINVAL;
-
-	if (!carveout_name_ok(name)) {
-		snprintf(why, len, "a name has up to %d letters, digits, '.', '_' and '-'",
-			 CARVEOUT_NAME_LEN - 1);
-		return ERR_PTR(ret);
-	}
-	/* genalloc has no address 0 */
-	if (!base || !size || !PAGE_ALIGNED(base) || !PAGE_ALIGNED(size)) {
-		snprintf(why, len, "base %pa and size 0x%llx must be multiples of 0x%lx, not 0",
-			 &base, size, PAGE_SIZE);
-		return ERR_PTR(ret);
-	}
-	if (size - 1 > PHYS_MASK || base > PHYS_MASK - (size - 1)) {
-		snprintf(why, len, "base %pa and size 0x%llx reach beyond physical memory",
-			 &base, size);
-		return ERR_PTR(ret);
-	}
-
-	pool = kzalloc_obj(*pool);
-	if (!pool)
-		goto no_memory;
-
-	kref_init(&pool->ref);
-	init_rwsem(&pool->lock);
-	INIT_LIST_HEAD(&pool->buffers);
-	strscpy(pool->name, name, sizeof(pool->name));
-	pool->base = base;
-	pool->size = size;
-
-	/*
-	 * Exclusive: not for /dev/mem either. Claimed before the proof, so that
-	 * nobody takes it between, but a page that is mapped is the better reason
-	 * to refuse.
-	 */
-	pool->res = __request_region(&iomem_resource, base, size, "carveout",
-				     IORESOURCE_EXCLUSIVE);
-	ret = carveout_prove(base, size, why, len);
-	if (ret)
-		goto err;
-	if (!pool->res) {
-		snprintf(why, len, "%pa to 0x%llx is in use, see /proc/iomem", &base,
-			 base + size - 1);
-		ret = -EBUSY;
-		goto err;
-	}
-
-	pool->va = memremap(base, size, MEMREMAP_WC);
-	pool->gen = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
-	if (!pool->va || !pool->gen || gen_pool_add(pool->gen, base, size, NUMA_NO_NODE))
-		goto no_memory;
-
-	/*
-	 * Lines that firmware or an earlier kernel has left dirty would be written
-	 * back later, over what a guest has written by then.
-	 */
-	carveout_arch_clean_inval_poc(pool->va, size);
-	carveout_scrub(pool, base, size);
-
-	return pool;
-
-no_memory:
-	snprintf(why, len, "no memory");
-	ret = -ENOMEM;
-err:
-	if (pool)
-		carveout_pool_free(pool);
-	return ERR_PTR(ret);
-}
 
 /* Make a pool without a node: the claim, or an error and why */
 static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base, u64 size,

@@ -45,8 +45,7 @@ static int carveout_open(struct inode *inode, struct file *file)
 	if (!cf)
 		return -ENOMEM;
 
-	kref_get(&pool->ref);
-	cf->pool = pool;
+	cf->pool = carveout_pool_get(pool);
 	mutex_init(&cf->lock);
 	file->private_data = cf;
 

@@ -93,7 +93,9 @@ enum carveout_alias carveout_arch_linear_alias(phys_addr_t phys)
  * good, and the live tree points into it. Where the loader has put it above what
  * mem= leaves to the kernel, neither memblock nor the resource tree know of it.
  *
- * Context: Any.
+ * Context: Any. Disables interrupts for a few instructions a page of the fixmap.
+ *
+ * Return: true if a page of the range translates from the fixmap's slot for it.
  */
 bool carveout_arch_has_fdt(phys_addr_t base, size_t size)
 {

@@ -58,8 +58,8 @@ struct carveout_pool {
 };
 
 /*
- * By file. Each calls only into those that come after it, and carveout_core.c,
- * which has the module's init, into all of them.
+ * By file, and none calls into one above it. Above them all is carveout_source.c,
+ * which has the module's init.
  */
 
 /* carveout_node.c */

@@ -3,7 +3,8 @@
  * Hands out memory that firmware or the command line has kept out of the linear
  * map: uncached, without a cacheable alias, to back the BARs of virtual machines.
  *
- * Here is where pools come from.
+ * Here is where pools come from: devices of the device tree, and pools=, which is
+ * held against the firmware's memory map.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

@@ -7,22 +7,12 @@
 #ifndef SELFTEST_MEMTYPE_H
 #define SELFTEST_MEMTYPE_H
 
-#include <linux/const.h>
+#include <linux/kvm_memtype.h>
 #include <linux/sizes.h>
-#include <linux/vfio.h>
 
 #include "kvm_util.h"
 #include "processor.h"
 #include "memtype_test.h"
-#include "../vfio/bar_memtype.h"
-
-/*
- * The tests also run on kernels that do not know the flag, which bar_memtype.h has
- * for them, to show that they fail or skip there.
- */
-#ifndef KVM_CAP_ARM_CACHEABLE_PFNMAP_SUPPORTED
-#define KVM_CAP_ARM_CACHEABLE_PFNMAP_SUPPORTED	243
-#endif
 
 /* Where the memory under test is in the guest; mapped one to one at stage 1 */
 #define MT_GPA		0x80000000UL

@@ -39,7 +39,7 @@ if [ -f "$TOP/selftests/kvm/Makefile" ]; then
 	}
 	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of "$TOP/selftests/kvm" \
 		"$TOP/selftests/vfio" "$TOP/selftests/modules" "$TOP/selftests/carveout" \
-		"$TOP/selftests/libkvm.mk")
+		"$TOP/selftests/libkvm.mk" "$TOP/include")
 	[ "$(cat "$W/tests/.rig-stamp" 2>/dev/null)" = "$key" ] || {
 		rm -rf "$W/tests"
 		quietly "building our tests" "$log" own_tests

@@ -8,31 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <linux/const.h>
-#include <linux/kvm.h>
-#include <linux/vfio.h>
-
-/* For building with headers of a kernel that does not have flag and feature */
-#ifndef KVM_MEM_NONCACHEABLE
-#define KVM_MEM_NONCACHEABLE		_BITUL(4)
-#endif
-#ifndef KVM_CAP_MEM_NONCACHEABLE
-#define KVM_CAP_MEM_NONCACHEABLE	252
-#endif
-#ifndef VFIO_DEVICE_FEATURE_REGION_MEMTYPE
-#define VFIO_DEVICE_FEATURE_REGION_MEMTYPE	15
-
-struct vfio_device_feature_region_memtype {
-	__u32	region_index;
-	__u32	flags;
-#define VFIO_REGION_MEMTYPE_PREFETCHABLE	_BITUL(0)
-	__u32	type;
-#define VFIO_REGION_MEMTYPE_DEFAULT		0
-#define VFIO_REGION_MEMTYPE_STRICT		1
-#define VFIO_REGION_MEMTYPE_WRITE_COMBINE	2
-	__u32	supported;
-};
-#endif
+#include <linux/kvm_memtype.h>
 
 int bar_get_memtype(int device, uint32_t bar,
 		    struct vfio_device_feature_region_memtype *memtype);

@@ -17,11 +17,17 @@
 #include <time.h>
 
 #include <linux/bitmap.h>
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
-#include "memtype.h"
 
 #include "carveout.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
 
 #define SIZE		SZ_4M
 #define PATTERN		0x6e6f7420796f7572ULL

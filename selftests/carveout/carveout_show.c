@@ -7,10 +7,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <linux/sizes.h>
+
 #include "kselftest.h"
-#include "memtype.h"
 
 #include "carveout.h"
+#include "kvm_util.h"
+#include "memslot_table.h"
 
 #define SIZE	SZ_4M
 

@@ -12,10 +12,16 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+#include <linux/sizes.h>
+
 #include "kselftest_harness.h"
-#include "memtype.h"
 
 #include "carveout.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
 
 #define SIZE		SZ_4M
 #define PATTERN		0x756e626f756e6421ULL

@@ -18,8 +18,16 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest_harness.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
 
 #define SIZE		SZ_4M
 #define OTHER_SLOT	(MT_SLOT + 1)

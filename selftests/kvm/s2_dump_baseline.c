@@ -14,8 +14,19 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <linux/sizes.h>
+#include <linux/vfio.h>
+
 #include "kselftest.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "bars.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
+#include "vfio_dev.h"
 
 #define SIZE	SZ_4M
 
@@ -151,7 +162,7 @@ int main(int argc, char *argv[])
 	scenario_test("no-map, Device", MEMTYPE_TEST_DEVICE, 0);
 	scenario_test("no-map, Device, granted", MEMTYPE_TEST_DEVICE, MEMTYPE_TEST_GRANT);
 
-	mt_bar_open(&bar, MT_IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
+	mt_bar_open(&bar, IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
 	scenario("vfio-pci BAR", bar.hva, bar.size, 0, 0);
 	mt_bar_close(&bar);
 

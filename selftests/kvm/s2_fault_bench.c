@@ -12,8 +12,17 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
 
 #define NR_FAULTS	64
 #define SIZE		SZ_2M

@@ -11,11 +11,19 @@
 #include <sys/mman.h>
 
 #include <linux/bitmap.h>
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
 
 #include <asm/barrier.h>
 
 #include "kselftest_harness.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
 
 #define SIZE		SZ_4M
 #define NR_PAGES	(SIZE / SZ_4K)

@@ -10,8 +10,19 @@
  */
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest_harness.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "bars.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
+#include "vfio_dev.h"
 
 #define SIZE		SZ_2M
 
@@ -297,7 +308,7 @@ static void check_bar(u32 slot_flags)
 	struct kvm_vm *vm;
 
 	mt_require_pfnmap();
-	mt_bar_open(&bar, MT_IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
+	mt_bar_open(&bar, IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
 	vm = mt_vm_create(&vcpu, bar.size);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, bar.size, bar.hva), 0);
 	expect(vm, vcpu, MT_GPA, S2_NC);

@@ -10,8 +10,15 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <linux/sizes.h>
+
 #include "kselftest_harness.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
 
 #define SIZE	SZ_2M
 

@@ -10,8 +10,17 @@
  */
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "bars.h"
+#include "guest.h"
+#include "memslot.h"
+#include "memslot_table.h"
+#include "vfio_dev.h"
 
 #define SIZE	SZ_2M
 
@@ -98,7 +107,7 @@ int main(void)
 	int i, fd;
 
 	setbuf(stdout, NULL);
-	mt_bar_open(&bar, MT_IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
+	mt_bar_open(&bar, IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
 	mt_show_header();
 	mt_show_slot("vfio-pci BAR 2, prefetchable", bar.hva, bar.size);
 	mt_bar_close(&bar);

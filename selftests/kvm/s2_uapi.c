@@ -9,8 +9,17 @@
  */
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest_harness.h"
-#include "memtype.h"
+
+#include "backing.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
 
 #define SIZE	SZ_2M
 

@@ -30,16 +30,16 @@ busybox=$CACHE/busybox/bin/busybox
 if [ -f "$TOP/selftests/kvm/Makefile" ]; then
 	headers=$W/patched/$BUILD/usr/include
 	own_tests() {
-		for d in kvm carveout; do
+		for d in kvm vfio carveout; do
 			make -s -j"$JOBS" -C "$TOP/selftests/$d" KERNEL_TREE="$W/patched" \
 				HEADERS="$headers" OUT="$W/tests" \
 				EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
 				USERLDFLAGS="$LIBUUID_LDFLAGS"
 		done
 	}
-	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of "$TOP/selftests/kvm" \
-		"$TOP/selftests/vfio" "$TOP/selftests/modules" "$TOP/selftests/carveout" \
-		"$TOP/selftests/libkvm.mk" "$TOP/include")
+	key=$(cat "$W/patched/$BUILD/.rig-stamp")$(hash_of "$TOP/selftests/lib" \
+		"$TOP/selftests/kvm" "$TOP/selftests/vfio" "$TOP/selftests/carveout" \
+		"$TOP/selftests/modules" "$TOP/include")
 	[ "$(cat "$W/tests/.rig-stamp" 2>/dev/null)" = "$key" ] || {
 		rm -rf "$W/tests"
 		quietly "building our tests" "$log" own_tests

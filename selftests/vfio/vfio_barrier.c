@@ -18,10 +18,19 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include <linux/kvm_memtype.h>
 #include <linux/pci_regs.h>
+#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
+
+#include "bar_memtype.h"
 #include "bars.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "vfio_dev.h"
 
 #define NR_VCPUS	2
 #define SIZE		SZ_4M

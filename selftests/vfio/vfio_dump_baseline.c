@@ -13,8 +13,19 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <linux/sizes.h>
+#include <linux/vfio.h>
+
 #include "kselftest.h"
+
+#include "backing.h"
 #include "bars.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
+#include "vfio_dev.h"
 
 static FILE *out;
 

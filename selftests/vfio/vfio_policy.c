@@ -7,8 +7,18 @@
  */
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest_harness.h"
+
+#include "bar_memtype.h"
 #include "bars.h"
+#include "guest.h"
+#include "harness.h"
+#include "memslot.h"
+#include "s2_dump.h"
+#include "vfio_dev.h"
 
 FIXTURE(policy)
 {

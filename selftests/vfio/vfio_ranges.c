@@ -9,10 +9,21 @@
  */
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
 #include <linux/pci_regs.h>
+#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
+
+#include "backing.h"
+#include "bar_memtype.h"
 #include "bars.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
+#include "vfio_dev.h"
 
 static void bar_write(struct mt_dev *dev, int index, u64 offset, u64 val)
 {

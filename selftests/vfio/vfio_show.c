@@ -8,8 +8,18 @@
  */
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest.h"
+
+#include "backing.h"
+#include "bar_memtype.h"
 #include "bars.h"
+#include "guest.h"
+#include "memslot.h"
+#include "s2_dump.h"
+#include "vfio_dev.h"
 
 #define FORMAT	"%-16s %d  %-4s %-14s %-10s %-14s %s\n"
 

@@ -10,8 +10,20 @@
  */
 #include <sys/mman.h>
 
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
 #include "kselftest_harness.h"
+
+#include "backing.h"
+#include "bar_memtype.h"
 #include "bars.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
+#include "vfio_dev.h"
 
 static const u32 host_types[NR_TYPES] = {
 	[DEFAULT] = MEMTYPE_TEST_DEVICE,

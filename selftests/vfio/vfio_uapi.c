@@ -10,10 +10,18 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <linux/kvm_memtype.h>
 #include <linux/pci_regs.h>
+#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
+
+#include "backing.h"
+#include "bar_memtype.h"
 #include "bars.h"
+#include "harness.h"
+#include "kvm_util.h"
+#include "vfio_dev.h"
 
 #define FEATURE	VFIO_DEVICE_FEATURE_REGION_MEMTYPE
 #define GET	VFIO_DEVICE_FEATURE_GET

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the tests of vfio-pci BARs share; see bars.h */
+/* The BARs of the rig's machine; see bars.h */
+#include <linux/sizes.h>
+
 #include "bars.h"
 
 const struct bar bars[NR_BARS] = {
@@ -20,35 +22,3 @@ const struct bar bars[NR_BARS] = {
 const char * const type_names[NR_TYPES] = {
 	[DEFAULT] = "default", [STRICT] = "strict", [WRITE_COMBINE] = "write-combine",
 };
-
-void require_memtype(struct mt_dev *dev)
-{
-	struct vfio_device_feature feature = {
-		.argsz = sizeof(feature),
-		.flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET |
-			 VFIO_DEVICE_FEATURE_REGION_MEMTYPE,
-	};
-
-	if (ioctl(dev->fd, VFIO_DEVICE_FEATURE, &feature))
-		mt_skip("VFIO_DEVICE_FEATURE_REGION_MEMTYPE: %s", strerror(errno));
-}
-
-struct memtype_test_pte host_pte(void *hva)
-{
-	static const struct memtype_test_config config;
-	static int fd = -1;
-
-	if (fd < 0)
-		fd = mt_test_open(&config);
-	return mt_host_pte(fd, hva);
-}
-
-char read_policy(void)
-{
-	FILE *f = fopen(POLICY, "r");
-	int c = f ? fgetc(f) : '?';
-
-	if (f)
-		fclose(f);
-	return c;
-}

@@ -5,10 +5,14 @@
 #ifndef SELFTEST_BARS_H
 #define SELFTEST_BARS_H
 
-#include "memtype.h"
-#include "bar_memtype.h"
+#include <stdbool.h>
+#include <linux/kvm_memtype.h>
+#include <linux/types.h>
 
-#define IVSHMEM		MT_IVSHMEM
+#include "vfio_dev.h"
+
+/* Its BAR 2 has 64 MiB and is memory */
+#define IVSHMEM		"0000:00:02.0"
 #define BOCHS		"0000:00:03.0"
 #define TESTDEV		"0000:00:04.0"
 #define EDU		"0000:00:05.0"
@@ -66,14 +70,5 @@ BAR_VARIANTS_OF(_fixture, cmb, BAR_CMB);				\
 BAR_VARIANTS_OF(_fixture, igb, BAR_IGB);				\
 BAR_VARIANTS_OF(_fixture, igb_flash, BAR_IGB_FLASH);			\
 BAR_VARIANTS_OF(_fixture, igb_msix, BAR_IGB_MSIX)
-
-/* Skips the test where the kernel does not have the feature */
-void require_memtype(struct mt_dev *dev);
-/* Of a page in a mapping, read there first; needs /dev/memtype_test */
-struct memtype_test_pte host_pte(void *hva);
-
-/* The administrator's policy: Y or N, or ? where the kernel has none */
-#define POLICY	"/sys/module/vfio_pci_core/parameters/nc_prefetchable_only"
-char read_policy(void);
 
 #endif /* SELFTEST_BARS_H */

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Devices of vfio-pci; see vfio_dev.h */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/iommufd.h>
+#include <linux/kvm_memtype.h>
+#include <linux/pci_regs.h>
+#include <linux/sizes.h>
+
+#include "backing.h"
+#include "harness.h"
+#include "kvm_util.h"
+#include "vfio_dev.h"
+
+static bool sysfs_write(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, val, strlen(val)) == strlen(val);
+	close(fd);
+	return ok;
+}
+
+const char * const mt_iommu_names[MT_NR_IOMMUS] = {
+	[MT_TYPE1] = "type1", [MT_COMPAT] = "compat", [MT_CDEV] = "cdev",
+};
+
+/* The last component of a link of the device, false if there is none */
+static bool mt_sysfs_link(const char *bdf, const char *name, char *buf, size_t size)
+{
+	char path[128], link[128];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, name);
+	len = readlink(path, link, sizeof(link) - 1);
+	if (len < 0)
+		return false;
+	link[len] = '\0';
+	snprintf(buf, size, "%s", strrchr(link, '/') + 1);
+	return true;
+}
+
+void mt_unbind(const char *bdf)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", bdf);
+	TEST_ASSERT(sysfs_write(path, bdf), "%s: %s", path, strerror(errno));
+}
+
+static void mt_bind(const char *bdf, const char *to)
+{
+	char path[128], driver[64];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", bdf);
+	if (!sysfs_write(path, to))
+		mt_skip("no device %s", bdf);
+	if (mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) && strcmp(driver, to))
+		mt_unbind(bdf);
+	sysfs_write("/sys/bus/pci/drivers_probe", bdf);
+	if (!mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) || strcmp(driver, to))
+		mt_skip("%s: %s did not bind", bdf, to);
+}
+
+static void mt_group_open(struct mt_dev *dev, enum mt_iommu iommu)
+{
+	const char *container = iommu == MT_TYPE1 ? "/dev/vfio/vfio" : "/dev/iommu";
+	char path[96] = "/dev/vfio/";
+
+	dev->container = open(container, O_RDWR);
+	TEST_ASSERT(dev->container >= 0, "%s: %s", container, strerror(errno));
+	if (!mt_sysfs_link(dev->bdf, "iommu_group", path + strlen(path),
+			   sizeof(path) - strlen(path)))
+		mt_skip("%s: not in an IOMMU group", dev->bdf);
+	dev->group = open(path, O_RDWR);
+	TEST_ASSERT(dev->group >= 0, "%s: %s", path, strerror(errno));
+	TEST_ASSERT(!ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &dev->container),
+		    "VFIO_GROUP_SET_CONTAINER: %s", strerror(errno));
+	TEST_ASSERT(!ioctl(dev->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU),
+		    "VFIO_SET_IOMMU: %s", strerror(errno));
+	dev->fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+	TEST_ASSERT(dev->fd >= 0, "VFIO_GROUP_GET_DEVICE_FD: %s", strerror(errno));
+}
+
+static void mt_cdev_open(struct mt_dev *dev)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
+	struct iommu_ioas_alloc ioas = { .size = sizeof(ioas) };
+	char path[128], name[64] = "";
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", dev->bdf);
+	dir = opendir(path);
+	TEST_ASSERT(dir, "%s: %s", path, strerror(errno));
+	while ((entry = readdir(dir)))
+		if (!strncmp(entry->d_name, "vfio", 4))
+			snprintf(name, sizeof(name), "%.63s", entry->d_name);
+	closedir(dir);
+
+	dev->container = open("/dev/iommu", O_RDWR);
+	TEST_ASSERT(dev->container >= 0, "/dev/iommu: %s", strerror(errno));
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+	dev->group = -1;
+	dev->fd = open(path, O_RDWR);
+	TEST_ASSERT(dev->fd >= 0, "%s: %s", path, strerror(errno));
+
+	bind.iommufd = dev->container;
+	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind),
+		    "VFIO_DEVICE_BIND_IOMMUFD: %s", strerror(errno));
+	TEST_ASSERT(!ioctl(dev->container, IOMMU_IOAS_ALLOC, &ioas),
+		    "IOMMU_IOAS_ALLOC: %s", strerror(errno));
+	attach.pt_id = ioas.out_ioas_id;
+	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach),
+		    "VFIO_DEVICE_ATTACH_IOMMUFD_PT: %s", strerror(errno));
+}
+
+void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu)
+{
+	mt_dev_open_driver(dev, bdf, iommu, "vfio-pci");
+}
+
+void mt_dev_open_driver(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu,
+			const char *driver)
+{
+	memset(dev, 0, sizeof(*dev));
+	snprintf(dev->bdf, sizeof(dev->bdf), "%s", bdf);
+	mt_bind(bdf, driver);
+	if (iommu == MT_CDEV)
+		mt_cdev_open(dev);
+	else
+		mt_group_open(dev, iommu);
+}
+
+void mt_dev_close(struct mt_dev *dev)
+{
+	close(dev->fd);
+	if (dev->group >= 0)
+		close(dev->group);
+	close(dev->container);
+}
+
+bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->argsz = sizeof(*info);
+	info->index = index;
+	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_GET_REGION_INFO, info),
+		    "%s: VFIO_DEVICE_GET_REGION_INFO of %d: %s", dev->bdf, index,
+		    strerror(errno));
+	return info->size && info->flags & VFIO_REGION_INFO_FLAG_MMAP;
+}
+
+void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size)
+{
+	struct vfio_region_info info;
+
+	TEST_ASSERT(mt_dev_region(dev, index, &info), "%s: BAR %d cannot be mapped",
+		    dev->bdf, index);
+	return mt_mmap(dev->fd, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       info.offset + offset);
+}
+
+static u64 mt_dev_command_offset(struct mt_dev *dev)
+{
+	struct vfio_region_info info;
+
+	mt_dev_region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
+	return info.offset + PCI_COMMAND;
+}
+
+void mt_dev_read(struct mt_dev *dev, int index, u64 offset, void *buf, size_t size)
+{
+	struct vfio_region_info info;
+
+	mt_dev_region(dev, index, &info);
+	TEST_ASSERT(pread(dev->fd, buf, size, info.offset + offset) == (ssize_t)size,
+		    "%s: read of region %d: %s", dev->bdf, index, strerror(errno));
+}
+
+u64 mt_dev_read_word(struct mt_dev *dev, int index, u64 offset)
+{
+	u64 word;
+
+	mt_dev_read(dev, index, offset, &word, sizeof(word));
+	return word;
+}
+
+u16 mt_dev_command(struct mt_dev *dev)
+{
+	u16 command;
+
+	TEST_ASSERT(pread(dev->fd, &command, sizeof(command),
+			  mt_dev_command_offset(dev)) == sizeof(command),
+		    "%s: PCI_COMMAND: %s", dev->bdf, strerror(errno));
+	return command;
+}
+
+void mt_dev_set_command(struct mt_dev *dev, u16 command)
+{
+	TEST_ASSERT(pwrite(dev->fd, &command, sizeof(command),
+			   mt_dev_command_offset(dev)) == sizeof(command),
+		    "%s: PCI_COMMAND: %s", dev->bdf, strerror(errno));
+}
+
+void mt_bar_open(struct mt_bar *bar, const char *bdf, int index, enum mt_iommu iommu)
+{
+	struct vfio_region_info info;
+
+	memset(bar, 0, sizeof(*bar));
+	mt_dev_open(&bar->dev, bdf, iommu);
+	TEST_ASSERT(mt_dev_region(&bar->dev, index, &info),
+		    "%s: BAR %d cannot be mapped", bdf, index);
+	bar->index = index;
+	bar->size = min_t(u64, info.size, SZ_4M);
+	bar->hva = mt_dev_map(&bar->dev, index, 0, bar->size);
+}
+
+void mt_bar_close(struct mt_bar *bar)
+{
+	munmap(bar->hva, bar->size);
+	mt_dev_close(&bar->dev);
+}
+
+void require_memtype(struct mt_dev *dev)
+{
+	struct vfio_device_feature feature = {
+		.argsz = sizeof(feature),
+		.flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET |
+			 VFIO_DEVICE_FEATURE_REGION_MEMTYPE,
+	};
+
+	if (ioctl(dev->fd, VFIO_DEVICE_FEATURE, &feature))
+		mt_skip("VFIO_DEVICE_FEATURE_REGION_MEMTYPE: %s", strerror(errno));
+}
+
+char read_policy(void)
+{
+	FILE *f = fopen(POLICY, "r");
+	int c = f ? fgetc(f) : '?';
+
+	if (f)
+		fclose(f);
+	return c;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Devices of vfio-pci: opening one, its regions and their mappings, its config
+ * space, and what the administrator lets it choose.
+ */
+#ifndef SELFTEST_VFIO_DEV_H
+#define SELFTEST_VFIO_DEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+#include <linux/vfio.h>
+
+/* How a vfio-pci device is opened */
+enum mt_iommu {
+	MT_TYPE1,		/* group, type1 container */
+	MT_COMPAT,		/* group, an iommufd in the container's place */
+	MT_CDEV,		/* the device's own node, iommufd */
+	MT_NR_IOMMUS
+};
+
+extern const char * const mt_iommu_names[MT_NR_IOMMUS];
+
+struct mt_dev {
+	char bdf[16];
+	int container;		/* or iommufd */
+	int group;		/* -1 with MT_CDEV */
+	int fd;
+};
+
+/* Binds it to vfio-pci, whoever had it; skips the test if there is no such device */
+void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu);
+/* The same with another driver than vfio-pci */
+void mt_dev_open_driver(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu,
+			const char *driver);
+void mt_dev_close(struct mt_dev *dev);
+/* From its driver; nobody may have it open */
+void mt_unbind(const char *bdf);
+/* Returns false if the region is absent or cannot be mapped */
+bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info);
+/* Aligned as the offset in the BAR is, up to 2 MiB */
+void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size);
+/* Through the device's descriptor: of a BAR, another mapping, made by the kernel */
+void mt_dev_read(struct mt_dev *dev, int index, u64 offset, void *buf, size_t size);
+u64 mt_dev_read_word(struct mt_dev *dev, int index, u64 offset);
+u16 mt_dev_command(struct mt_dev *dev);
+void mt_dev_set_command(struct mt_dev *dev, u16 command);
+
+/* A device and the first 4 MiB of one of its BARs */
+struct mt_bar {
+	struct mt_dev dev;
+	int index;
+	u64 size;
+	void *hva;
+};
+
+void mt_bar_open(struct mt_bar *bar, const char *bdf, int index, enum mt_iommu iommu);
+void mt_bar_close(struct mt_bar *bar);
+
+/* Skips the test where there is no VFIO_DEVICE_FEATURE_REGION_MEMTYPE */
+void require_memtype(struct mt_dev *dev);
+
+/* The administrator's policy: Y or N, or ? where the kernel has none */
+#define POLICY	"/sys/module/vfio_pci_core/parameters/nc_prefetchable_only"
+char read_policy(void);
+
+#endif /* SELFTEST_VFIO_DEV_H */

@@ -24,13 +24,10 @@
 
 ko=${CARVEOUT_KO:-/modules/carveout_heap.ko}
 heaps=/dev/dma_heap
-# Of the kernel's selftests; the Makefile puts it beside this one
+# Of the kernel's selftests and of ours; the Makefile puts them beside this one
 . "$(dirname "$0")/ktap_helpers.sh"
+. "$(dirname "$0")/ktap.sh"
 
-not_ok() {
-	ktap_test_fail "$1"
-	[ -z "${2:-}" ] || ktap_print_msg "$2"
-}
 # result NAME COMMAND...
 result() {
 	r_name=$1
@@ -318,7 +315,7 @@ busy() {
 	exec 9<&-
 	rm -f /tmp/hold.in /tmp/hold.out
 	used=$(awk '$1 == "carveout_heap" { print $3 }' /proc/modules)
-	if [ "$used" = 0 ]; then ktap_test_pass unused; else not_ok unused "use count $used"; fi
+	is unused "use count $used" "use count 0"
 }
 
 # With the pages of 4 KiB that each CPU keeps on its lists
@@ -383,5 +380,4 @@ dt) dt ;;
 busy) busy ;;
 rounds) rounds "$@" ;;
 esac
-ktap_set_plan $((KTAP_TESTNO - 1))
-ktap_finished
+finish

@@ -6,12 +6,8 @@
 # Documentation/real-vmm.rst, which are in /demo/commands.
 
 . /tests/ktap_helpers.sh
+. /tests/ktap.sh
 
-# not_ok NAME [REASON]
-not_ok() {
-	ktap_test_fail "$1"
-	[ -z "${2:-}" ] || ktap_print_msg "$1: $2"
-}
 # try NAME COMMAND...
 try() {
 	t_name=$1
@@ -21,10 +17,6 @@ try() {
 	else
 		not_ok "$t_name" "exit $?: $(tail -n 1 /tmp/try.out)"
 	fi
-}
-finish() {
-	ktap_set_plan $((KTAP_TESTNO - 1))
-	ktap_finished
 }
 # within SECONDS COMMAND...: repeated until it succeeds
 within() {
@@ -110,14 +102,6 @@ lines_of() {
 		if (hex(r[1]) < end && hex(r[2]) > start)
 			print
 	}'
-}
-# is NAME GOT EXPECTED
-is() {
-	if [ "$2" = "$3" ]; then
-		ktap_test_pass "$1"
-	else
-		not_ok "$1" "$2, expected $3"
-	fi
 }
 # s2_is NAME START END TYPES: which types the stage-2 leaves have there; a kernel
 # that shows no types gives no result

@@ -9,7 +9,7 @@ RIG := selftests/rig
 KDIR ?= /lib/modules/$(shell uname -r)/build
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm-arm64-memtype
 
-export BASE V KERNEL UPDATE TREE DEBUG DEBIAN_MIRROR
+export BASE SERIES V KERNEL UPDATE TREE DEBUG DEBIAN_MIRROR ONLY CONFIG AGAIN
 
 MAKEFLAGS += --no-print-directory
 
@@ -20,14 +20,21 @@ help:
 	@echo 'make bench    exact cost of a stage-2 fault, unpatched and patched'
 	@echo 'make gates    the part of check that boots nothing'
 	@echo 'make bisect   build every commit of the series alone'
-	@echo 'make tree     git tree of the base kernel with the series as commits'
+	@echo 'make apply    put the series onto a branch of your own kernel tree: TREE=/path'
+	@echo 'make tree     git tree of the base kernel with the series as stacked branches'
 	@echo 'make export   write that tree (or TREE=/path) back to patches/$$BASE'
 	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
+	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
+	@echo '              a VMM before the kernel headers have them: DESTDIR=, PREFIX=/usr/local'
 	@echo 'make deb      a Debian package of it that builds itself by DKMS'
 	@echo 'make clean    remove builds and logs; downloads and trees stay'
 	@echo
 	@echo 'BASE=$(BASE)     base kernel, a line of patches/bases'
+	@echo 'SERIES=$(lastword $(notdir $(sort $(wildcard patches/$(BASE)/*))))  the last series that is applied, built and tested'
+	@echo 'ONLY=         check: tests, gates or parts by name, with commas; a wrong one lists them'
+	@echo 'CONFIG=       check: configurations, lines of selftests/rig/configs'
+	@echo 'AGAIN=1       check: again what has passed and has not changed'
 	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'
 	@echo 'UPDATE=1      look for a newer point release of the base'
 	@echo 'KDIR=$(KDIR)'
@@ -36,11 +43,11 @@ help:
 	@echo
 	@echo 'Everything that is made is in $(CACHE)'
 
-run demo check bench tree export:
+run demo check bench apply tree export:
 	@$(RIG)/$@.sh
 
 gates:
-	@$(RIG)/tools.sh package && $(RIG)/build.sh unpatched && $(RIG)/gates.sh
+	@$(RIG)/tools.sh package && $(RIG)/gates.sh
 
 bisect:
 	@$(RIG)/tools.sh && $(RIG)/gates.sh bisect
@@ -57,8 +64,11 @@ module:
 deb:
 	@$(RIG)/tools.sh package && drivers/deb.sh $(CACHE)/deb
 
+headers_install:
+	@install -D -m 644 -t $(DESTDIR)$(or $(PREFIX),/usr/local)/include/linux include/uapi/linux/*.h
+
 clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
-		$(CACHE)/*/tests $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
+		$(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench tree export gates bisect debug module deb clean
+.PHONY: help run demo check bench apply headers_install tree export gates bisect debug module deb clean

@@ -13,24 +13,25 @@ lock
 RIG_QUIET=1 "$RIG/base.sh"
 "$RIG/build.sh" unpatched
 "$RIG/build.sh" patched
-"$RIG/initramfs.sh" unpatched
-"$RIG/initramfs.sh" patched
+"$RIG/initramfs.sh" tests
 
 config=max
 dir=$LOGS/bench
-rm -rf "$dir"
+mkdir -p "$dir"
+ICOUNT=1
+export ICOUNT
 for which in unpatched patched; do
 	build=$W/src/build
 	[ $which = unpatched ] || build=$W/patched/build
-	mkdir -p "$dir/$which/$config"
+	"$RIG/initramfs.sh" modules "$build"
 	{
 		list_for "$config" module_load
 		echo "600 s2_fault_bench /tests/s2_fault_bench"
-	} >"$dir/$which/$config/list"
-	ICOUNT=1
-	export ICOUNT
-	quietly "counting on the $which kernel" "$dir/$which.log" \
-		"$RIG/boot.sh" "$build" "$config" "$dir/$which/$config" 900
+	} | new_boot "$dir/$which/$config" "$build" 900
+done
+quietly "counting on both kernels" "$dir/log" \
+	"$RIG/boots.sh" "$dir/unpatched/$config" "$dir/patched/$config"
+for which in unpatched patched; do
 	output_of "$dir/$which/$config/port.log" s2_fault_bench |
 		awk 'NF == 2 && $2 ~ /^[0-9]+$/' >"$dir/$which.counts"
 	"$RIG/report.sh" boot "$config" "$dir/$which/$config" | grep '^fail' && {

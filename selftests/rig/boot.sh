@@ -1,20 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: boot.sh <build directory> <configuration> <directory> <seconds>
-#		 [archive...]
+# usage: boot.sh <directory>
 #
-# Boots the kernel of a build directory in one of the rig's configurations, with
-# tests.cpio, the archives given and the tests of <directory>/list, and leaves
-# in <directory>: console.log, port.log (see init) and qemu.status. More arguments
-# for QEMU are taken from <directory>/extra. It judges nothing. QEMU never
+# Makes the boot that lib.sh's new_boot() has described in a directory, which has the
+# name of one of the rig's configurations (and @ and a series): the kernel of a build
+# directory, tests.cpio, that kernel's modules.cpio, more archives, the tests of
+# <directory>/list, and arguments for QEMU of <directory>/extra. Leaves there:
+# console.log, port.log (see init) and qemu.status. It judges nothing. QEMU never
 # outlives this script.
 
 . "$(dirname "$0")/lib.sh"
 
-build=$1 name=$2 dir=$3 limit=$4
-shift 4
-# what is left is for QEMU's initrd
+dir=$1
+name=$(basename "$dir")
+name=${name%@*}
+build=$(cat "$dir/build") limit=$(cat "$dir/limit")
 
 line=$(awk -v n="$name" '$1 == n' "$RIG/configs")
 [ -n "$line" ] || die "selftests/rig/configs has no configuration $name"
@@ -28,7 +29,8 @@ rm -f "$dir/console.log" "$dir/port.log" "$dir/qemu.status" "$dir/qemu.log"
 mkdir -p "$dir/rig"
 cp "$dir/list" "$dir/rig/list"
 (cd "$dir" && find rig | cpio -o -H newc -R 0:0 --quiet) >"$dir/list.cpio"
-cat "$build/tests.cpio" "$@" "$dir/list.cpio" >"$dir/initrd"
+xargs -d '\n' cat "$W/tests/tests.cpio" "$build/modules.cpio" <"$dir/archives" >"$dir/initrd"
+cat "$dir/list.cpio" >>"$dir/initrd"
 : >"$dir/port.log"
 
 # ICOUNT: one CPU, one instruction a nanosecond, every boot the same.

@@ -4,10 +4,11 @@
 # usage: build.sh unpatched|patched [commit]
 #
 # Builds a kernel with its modules, headers and KVM selftests, and our
-# modules against it: the base kernel, or the series (up to COMMIT). The
+# modules against it: the base kernel, or the series up to SERIES (or to COMMIT). The
 # configuration is tinyconfig plus the fragments of arch-arm64/configs, every
 # line of which must survive. DEBUG=1 adds debug.config, in a directory of its
-# own.
+# own. RIG_ONLY=: compile these directories of the kernel ("selftests": KVM's and
+# vfio's selftests), and link no kernel.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -23,7 +24,7 @@ unpatched)
 patched)
 	tree=$W/patched
 	applied=$("$RIG/tree.sh" apply)
-	commit=${2:-$(git -C "$applied" rev-parse HEAD)}
+	commit=${2:-$(git -C "$applied" rev-parse "refs/rig/$SERIES")}
 	[ -d "$tree" ] || {
 		add() {
 			git -C "$W/src" worktree prune
@@ -38,14 +39,18 @@ patched)
 esac
 out=$tree/$BUILD log=$LOGS/build-$which${DEBUG:+-debug}.log
 
-fragments=$TOP/arch-arm64/configs/base.config
-[ -z "${DEBUG:-}" ] || fragments="$fragments $TOP/arch-arm64/configs/debug.config"
-# What must survive; the options of the series only where all of it is applied
+configs=$TOP/arch-arm64/configs
+fragments=$configs/base.config
+[ -z "${DEBUG:-}" ] || fragments="$fragments $configs/debug.config"
+# What must survive; the options of a series only where all of it is applied
 required=$fragments
 if [ "$which" = patched ]; then
-	fragments="$fragments $TOP/arch-arm64/configs/series.config"
-	[ "$commit" != "$(git -C "$W/apply" rev-parse HEAD)" ] ||
-		required=$fragments
+	for s in $(series_upto); do
+		[ -f "$configs/$s.config" ] || continue
+		fragments="$fragments $configs/$s.config"
+		! git -C "$W/src" merge-base --is-ancestor "refs/rig/$s" "$commit" ||
+			required="$required $configs/$s.config"
+	done
 fi
 # shellcheck disable=SC2086	# file names of ours, without blanks
 config=$(hash_of $fragments)
@@ -53,16 +58,12 @@ modules=$(hash_of "$TOP/selftests/modules" "$TOP/selftests/carveout/Kbuild" \
 	"$TOP"/selftests/carveout/dmabuf_importer.* "$TOP/drivers" "$TOP/include" \
 	"$TOP"/arch-arm64/*.[ch] "$TOP/Kbuild")
 cc=$(aarch64-linux-gnu-gcc --version | head -n 1)
-stamp="$commit $config $modules $cc"
+# The content, whatever the commit says of it
+content=$(git -C "$tree" rev-parse "$commit^{tree}")
+stamp="$content $config $modules $cc"
 [ "$(cat "$out/.rig-stamp" 2>/dev/null)" != "$stamp" ] || exit 0
 
-ccache=
-! command -v ccache >/dev/null || ccache='ccache '
-kmake() {
-	make -C "$tree" O="$BUILD" -s -j"$JOBS" ARCH=arm64 \
-		CROSS_COMPILE=aarch64-linux-gnu- \
-		CC="${ccache}aarch64-linux-gnu-gcc" HOSTCC="${ccache}gcc" "$@"
-}
+kmake() { kernel_make "$tree" "$BUILD" arm64 "$@"; }
 
 git -C "$tree" checkout -q -f --detach "$commit"
 rm -f "$out/.rig-stamp" "$log"
@@ -94,56 +95,64 @@ configure() {
 # Done again where a commit touches a Kconfig file. A .config with the same
 # content leaves the objects alone.
 mkdir -p "$out"
-kconfig="$config $required $(git -C "$tree" log -1 --format=%H "$commit" -- '*Kconfig*')"
+kconfig="$config $(echo "$required" | sed "s|$configs/||g") $(git -C "$tree" log -1 --format=%H "$commit" -- '*Kconfig*')"
 [ "$(cat "$out/.rig-config" 2>/dev/null)" = "$kconfig" ] || {
 	rm -f "$out/.rig-config"
 	quietly "configuring the $which kernel" "$log" configure
 	echo "$kconfig" >"$out/.rig-config"
 }
 
-quietly "building the $which kernel" "$log" kmake Image modules
-
-if [ -z "${RIG_KERNEL_ONLY:-}" ]; then
-	# libvfio, which the series links KVM's tests with, is linked with libuuid
-	[ -f "$LIBUUID/usr/include/uuid/uuid.h" ] ||
-		quietly "fetching libuuid for arm64" "$log" \
-			unpack_arm64 "$LIBUUID" uuid-dev
-	selftests() {
-		kmake headers
-		# -k: a test that does not build must not take the others with it;
-		# the result is then missing from the report, which fails.
-		make -C "$tree/tools/testing/selftests/kvm" -s -j"$JOBS" ARCH=arm64 \
+# libvfio, which the series links KVM's tests with, is linked with libuuid
+[ -f "$LIBUUID/usr/include/uuid/uuid.h" ] ||
+	quietly "fetching libuuid for arm64" "$log" \
+		unpack_arm64 "$LIBUUID" uuid-dev
+selftests() {
+	kmake headers
+	# -k: a test that does not build must not take the others with it;
+	# the result is then missing from the report, which fails.
+	make -C "$tree/tools/testing/selftests/kvm" -s -j"$JOBS" ARCH=arm64 \
+		CROSS_COMPILE=aarch64-linux-gnu- \
+		CC="ccache aarch64-linux-gnu-gcc" \
+		OUTPUT="$out/kvm" abs_objdir="$out/kvm" \
+		LINUX_HDR_PATH="$out/usr/include" \
+		KHDR_INCLUDES="-isystem $out/usr/include" \
+		EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
+		USERLDFLAGS=-static LDFLAGS="-static $LIBUUID_LDFLAGS"
+	# Of vfio's tests only those that the series adds
+	sed -n 's|^vfio/||p' "$out/own-tests" | while read -r t; do
+		make -C "$tree/tools/testing/selftests/vfio" -s -j"$JOBS" ARCH=arm64 \
 			CROSS_COMPILE=aarch64-linux-gnu- \
-			CC="${ccache}aarch64-linux-gnu-gcc" \
-			OUTPUT="$out/kvm" abs_objdir="$out/kvm" \
-			LINUX_HDR_PATH="$out/usr/include" \
+			CC="ccache aarch64-linux-gnu-gcc" OUTPUT="$out/vfio" \
 			KHDR_INCLUDES="-isystem $out/usr/include" \
 			EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
-			USERLDFLAGS=-static LDFLAGS="-static $LIBUUID_LDFLAGS"
-		# Of vfio's tests only the one that the series adds
-		t=vfio_pci_region_memtype_test
-		[ ! -f "$tree/tools/testing/selftests/vfio/$t.c" ] ||
-			make -C "$tree/tools/testing/selftests/vfio" -s -j"$JOBS" ARCH=arm64 \
-				CROSS_COMPILE=aarch64-linux-gnu- \
-				CC="${ccache}aarch64-linux-gnu-gcc" OUTPUT="$out/vfio" \
-				KHDR_INCLUDES="-isystem $out/usr/include" \
-				EXTRA_CFLAGS="$LIBUUID_CFLAGS" \
-				LDFLAGS="-static $LIBUUID_LDFLAGS" "$out/vfio/$t"
-	}
-	module() {
-		# modules are built from a copy: nothing generated in the checkout.
-		# A new one, for kbuild does not see there that the kernel's
-		# configuration has changed.
-		rm -rf "$out/rig-modules"
-		mkdir -p "$out/rig-modules"
-		rm -rf "$out/rig-modules"/*
-		for f in Kbuild drivers include arch-arm64 selftests; do
-			[ ! -e "$TOP/$f" ] || cp -R -p "$TOP/$f" "$out/rig-modules/"
-		done
-		kmake M="$out/rig-modules" modules
-	}
-	mkdir -p "$out/kvm/tools" "$out/vfio"
-	quietly "building the $which kernel's KVM selftests" "$log" selftests
-	quietly "building the modules" "$log" module
-	echo "$stamp" >"$out/.rig-stamp"
+			LDFLAGS="-static $LIBUUID_LDFLAGS" "$out/vfio/$t"
+	done
+}
+module() {
+	# modules are built from a copy: nothing generated in the checkout.
+	# A new one, for kbuild does not see there that the kernel's
+	# configuration has changed.
+	rm -rf "$out/rig-modules"
+	mkdir -p "$out/rig-modules"
+	for f in Kbuild drivers include arch-arm64 selftests; do
+		[ ! -e "$TOP/$f" ] || cp -R -p "$TOP/$f" "$out/rig-modules/"
+	done
+	kmake M="$out/rig-modules" modules
+}
+mkdir -p "$out/kvm/tools" "$out/vfio"
+# The tests that the series adds to the kernel's own
+git -C "$tree" diff --name-only --diff-filter=A base "$commit" -- tools/testing/selftests |
+	sed -n 's,^tools/testing/selftests/\(.*_test\|kvm/.*\)\.c$,\1,p' >"$out/own-tests"
+if [ -n "${RIG_ONLY:-}" ]; then
+	dirs=$(echo "$RIG_ONLY" | tr ' ' '\n' | grep '/$' || :)
+	# shellcheck disable=SC2086	# directories of the kernel
+	[ -z "$dirs" ] || quietly "compiling" "$log" kmake $dirs
+	case " $RIG_ONLY " in
+	*' selftests '*) quietly "building the KVM selftests" "$log" selftests ;;
+	esac
+	exit 0
 fi
+quietly "building the $which kernel" "$log" kmake Image modules
+quietly "building the $which kernel's KVM selftests" "$log" selftests
+quietly "building the modules" "$log" module
+echo "$stamp" >"$out/.rig-stamp"

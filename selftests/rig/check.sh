@@ -1,11 +1,55 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# make check: gates, our tests in every configuration, the comparisons with the
-# base kernel, and the verdict. With DEBUG=1, our tests alone on a kernel with
-# KASAN, lockdep and kmemleak.
+# make check: gates, our tests in every configuration, each series without those
+# after it, the comparisons with the base kernel, and the verdict. ONLY= takes tests,
+# gates or parts by name, CONFIG= configurations. What has passed and has not changed
+# since is not run again, unless AGAIN=1. With DEBUG=1, our tests alone on a kernel
+# with KASAN, lockdep and kmemleak.
 
 . "$(dirname "$0")/lib.sh"
+
+# prefixes: each series without those after it; baseline: dumps that the unpatched
+# kernel has, too; upstream: the kernel's own tests; demo: guests of a real VMM;
+# newest: the module on Debian's newest kernel
+parts='prefixes baseline upstream demo newest'
+tests=$(awk '!/^#/ && NF >= 5 { print $3 }' "$TOP/selftests/tests" | sort -u)
+gates=$(gate_names)
+configs=$(rig_configs)
+[ -z "${DEBUG:-}" ] || {
+	configs=$(rig_configs both; rig_configs patched)
+	parts='' gates=''
+}
+
+words() { echo "$*" | tr ',' ' '; }
+# chosen LIST: those of it that ONLY names
+chosen() {
+	for o in $(words "${ONLY:-}"); do
+		! echo "$1" | grep -qx "$o" || echo "$o"
+	done
+}
+for o in $(words "${ONLY:-}"); do
+	one_of ONLY "$o" "$(words "$parts" | tr ' ' '\n'; echo "$gates"; echo "$tests")"
+done
+for c in $(words "${CONFIG:-}"); do
+	one_of CONFIG "$c" "$configs"
+done
+[ -z "${CONFIG:-}" ] || configs=$(words "$CONFIG" | tr ' ' '\n')
+only_tests=
+if [ -n "${ONLY:-}" ]; then
+	only_tests=$(chosen "$tests")
+	gates=$(chosen "$gates")
+	parts=$(chosen "$(echo "$parts" | tr ' ' '\n')")
+	[ -n "$only_tests" ] || configs=
+elif [ -n "${CONFIG:-}" ]; then
+	parts='' gates=''
+fi
+wants() { echo "$parts" | tr ' ' '\n' | grep -qx "$1"; }
+# The comparison is with what our tests wrote, in every configuration
+! wants baseline || [ -z "${ONLY:-}" ] || {
+	only_tests="$only_tests s2_dump_baseline vfio_dump_baseline"
+	configs=$(rig_configs both)
+}
 
 "$RIG/tools.sh" package
 lock
@@ -24,45 +68,62 @@ verdict() {
 finished=0
 trap verdict EXIT
 
-if [ -z "${DEBUG:-}" ]; then
-	"$RIG/build.sh" unpatched
-	"$RIG/gates.sh" results >>"$results"
+[ -n "${DEBUG:-}" ] || [ -n "${ONLY:-}${CONFIG:-}" ] || "$RIG/build.sh" unpatched
+# shellcheck disable=SC2086	# names
+[ -z "$gates" ] || "$RIG/gates.sh" results $gates >>"$results"
+build=$W/patched/$BUILD
+if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo; then
 	"$RIG/build.sh" patched
-	"$RIG/initramfs.sh" unpatched
-	# The carve-out module on Debian's kernels: one that is booted, too, and
-	# one that it is only built for
+	"$RIG/initramfs.sh" tests
+	"$RIG/initramfs.sh" modules "$build"
+fi
+for c in $configs; do
+	[ "$(config_field "$c" 4)" = stock ] || continue
+	# The carve-out module on a kernel of Debian's
 	"$RIG/debian.sh" stock
-	"$RIG/initramfs.sh" stock
+	"$RIG/initramfs.sh" modules "$CACHE/debian/stock"
+	break
+done
+if wants newest; then
 	"$RIG/debian.sh" newest && newest=pass || newest=fail
 	printf '%s\tgates/builds_for_newest_debian\t%s\n' "$newest" \
 		"$(cat "$CACHE/debian/newest/found" 2>/dev/null)" >>"$results"
-else
-	"$RIG/build.sh" patched
 fi
-"$RIG/initramfs.sh" patched
-build="$W/patched/$BUILD"
 
 limit=600
 [ -z "${DEBUG:-}" ] || limit=1800
-rm -rf "${LOGS:?}/boot"
-configs=$(rig_configs)
-[ -z "${DEBUG:-}" ] || configs=$(rig_configs both; rig_configs patched)
 for c in $configs; do
-	mkdir -p "$LOGS/boot/$c"
-	list_for "$c" >"$LOGS/boot/$c/list"
-done
-say "our tests, in every configuration"
-"$RIG/boots.sh" "$build" "$LOGS/boot" "$limit"
-for c in $configs; do
-	"$RIG/report.sh" boot "$c" "$LOGS/boot/$c" >>"$results"
-done
+	dir=$LOGS/boot/$(label_of "$c")
+	b=$build
+	[ "$(config_field "$c" 4)" != stock ] || b=$CACHE/debian/stock
+	# shellcheck disable=SC2086	# names
+	list_for "$c" $only_tests >"$W/list"
+	if [ -n "$only_tests" ] && ! awk '{ print $2 }' "$W/list" | grep -qv '_load$'; then
+		continue # nothing of it is run there
+	fi
+	plan_boot "$dir" "$b" "$limit" <"$W/list"
+done >"$W/planned"
+for part in prefixes baseline upstream demo; do
+	! wants "$part" || "$RIG/$part.sh" plan
+done >>"$W/planned"
 
-if [ -z "${DEBUG:-}" ]; then
-	for part in baseline.sh upstream.sh 'demo.sh results'; do
-		# shellcheck disable=SC2086	# words
-		"$RIG/"$part >>"$results"
-	done
-fi
+# All that is to be booted, and what has passed before
+boots=$(sed -n 's/^boot //p' "$W/planned")
+kept=$(grep -c '^kept ' "$W/planned" || :)
+[ "$kept" = 0 ] || say "$kept boots have passed before, with the same kernel and tests: not made" \
+	"again (AGAIN=1 makes them)"
+[ -z "$boots" ] || {
+	say "boots: $(echo "$boots" | wc -l), two at a time"
+	# shellcheck disable=SC2086	# paths of ours, without blanks
+	"$RIG/boots.sh" $boots
+}
+
+sed -n "s|^[a-z]* \($LOGS/boot/.*\)|\1|p" "$W/planned" | while read -r dir; do
+	judge_boot "$(basename "$dir")" "$dir"
+done >>"$results"
+for part in prefixes baseline upstream demo; do
+	! wants "$part" || "$RIG/$part.sh" results >>"$results"
+done
 
 say "done; logs are in $LOGS"
 finished=1

@@ -1,38 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: demo.sh [results]
+# usage: demo.sh [plan|results]
 #
 # make demo: boots guests on an unmodified VMM in the rig's machine, on a CPU
 # without FEAT_S2FWB and on one with it, on the patched kernel and, where the
 # guest uses nothing of it, on the base kernel. Prints a table and where the
-# picture is. With "results", prints the results instead, one a line.
+# picture is. For check.sh, "plan" says which boots it takes and "results" prints
+# what came of them, one a line.
 
 . "$(dirname "$0")/lib.sh"
 
 demo=$TOP/selftests/demo
 mode=${1:-table}
-if [ "$mode" = table ]; then
-	"$RIG/tools.sh"
-	lock
-	"$RIG/base.sh"
-	"$RIG/build.sh" unpatched
-	"$RIG/build.sh" patched
-	# Either has our tests, which are built with the patched tree
-	"$RIG/initramfs.sh" unpatched
-	"$RIG/initramfs.sh" patched
-	"$RIG/vmm.sh"
-else
-	lock
-	"$RIG/vmm.sh" >/dev/null
-fi
-
+lock
 dir=$LOGS/demo
-rm -rf "$dir"
 mkdir -p "$dir/unpatched" "$dir/patched"
 
 pack() { (cd "$1" && find . | sort | cpio -o -H newc -R 0:0 --quiet --reproducible) >"$2"; }
-# archive BUILD: demo.cpio, with the kernel and the user space of the guests
+# archive BUILD FILE: an archive with the kernel and the user space of the guests
 archive() {
 	root=$dir/root
 	rm -rf "$root"
@@ -46,27 +32,29 @@ archive() {
 		"$TOP/Documentation/real-vmm.rst"
 	cp "$1/arch/arm64/boot/Image" "$dir/initrd" "$dir/bin/mem" "$dir/bin/qmp" \
 		"$demo/l1.sh" "$demo"/l1-* "$root/demo"
-	pack "$root" "$dir/demo.cpio"
+	pack "$root" "$2"
 	rm -rf "$root"
 }
-quietly "building the guests' programs" "$dir/log" make -s -C "$demo" OUT="$dir/bin" >&2
-
 configs='n1 n2'
-# Runs guests (selftests/demo/l1-NAME) on a kernel, in every configuration. The
-# disk that is passed through: the first MiB is what the guest must find, the
-# second is what it writes.
-boots() {
+# Guests (selftests/demo/l1-NAME) on a kernel, in every configuration. The disk that
+# is passed through: the first MiB is what the guest must find, the second is what
+# it writes.
+plan_guests() {
 	which=$1
 	shift
+	build=$W/patched/$BUILD
+	[ "$which" = patched ] || build=$W/src/$BUILD
+	archive "$build" "$dir/$which.cpio"
 	for c in $configs; do
 		b=$dir/$which/$c
-		mkdir -p "$b"
 		for t in "$@"; do
 			case $t in
 			rings | nopool) echo "300 $t sh /demo/l1-rings $t" ;;
 			*) echo "300 $t sh /demo/l1-$t" ;;
 			esac
-		done >"$b/list"
+		done | plan_boot "$b" "$build" 900 "$CACHE/vmm/vmm.cpio" "$dir/$which.cpio" >"$dir/planned"
+		cat "$dir/planned"
+		! grep -q ^kept "$dir/planned" || continue
 		"$demo/pattern.py" make 1 0x100000 >"$b/disk"
 		truncate -s 16M "$b/disk"
 		cat >"$b/extra" <<-END
@@ -76,11 +64,19 @@ boots() {
 			device.nvme.drive=disk
 		END
 	done
-	build=$W/$which/$BUILD
-	[ "$which" = patched ] || build=$W/src/$BUILD
-	archive "$build"
-	quietly "guests of a real VMM on the $which kernel" "$dir/log" \
-		"$RIG/boots.sh" "$build" "$dir/$which" 900 "$CACHE/vmm/vmm.cpio" "$dir/demo.cpio" >&2
+}
+
+plan() {
+	"$RIG/base.sh" >&2
+	"$RIG/build.sh" unpatched >&2
+	"$RIG/build.sh" patched >&2
+	"$RIG/initramfs.sh" tests >&2
+	"$RIG/initramfs.sh" modules "$W/src/build" >&2
+	"$RIG/initramfs.sh" modules "$W/patched/build" >&2
+	"$RIG/vmm.sh" >&2
+	quietly "building the guests' programs" "$dir/log" make -s -C "$demo" OUT="$dir/bin" >&2
+	plan_guests unpatched plain vfio
+	plan_guests patched plain vfio carveout rings nopool
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -127,6 +123,10 @@ results() {
 		results_of "$c" unpatched "demo-$c/unpatched" >"$dir/unpatched/$c.tsv"
 		results_of "$c" patched "demo-$c" >"$dir/patched/$c.tsv"
 		cat "$dir/unpatched/$c.tsv" "$dir/patched/$c.tsv"
+		for k in unpatched patched; do
+			grep -q ^fail "$dir/$k/$c.tsv" || [ ! -f "$dir/$k/$c/key" ] ||
+				mv "$dir/$k/$c/key" "$dir/$k/$c/passed"
+		done
 		# what is said on the unpatched kernel is said on the patched one, too
 		cut -f 1,2 "$dir/unpatched/$c.tsv" | sed 's|/unpatched/|/|' | sort >"$dir/unpatched/$c.said"
 		cut -f 1,2 "$dir/patched/$c.tsv" | sort >"$dir/patched/$c.said"
@@ -141,13 +141,24 @@ results() {
 	done
 }
 
-boots unpatched plain vfio
-boots patched plain vfio carveout rings nopool
+case $mode in
+plan)
+	plan
+	exit
+	;;
+results)
+	results
+	exit
+	;;
+table) ;;
+*) die "plan or results?" ;;
+esac
+"$RIG/tools.sh"
+plan >"$dir/boots"
+boots=$(sed -n 's/^boot //p' "$dir/boots")
+# shellcheck disable=SC2086	# paths of ours, without blanks
+[ -z "$boots" ] || "$RIG/boots.sh" $boots
 results >"$dir/results.tsv"
-if [ "$mode" = results ]; then
-	cat "$dir/results.tsv"
-	exit 0
-fi
 
 # The rows of the table: which results, and what they say together
 rc=0

@@ -3,13 +3,14 @@
 #
 # usage: report.sh boot <configuration> <directory>
 #	 report.sh log <configuration> <console>
+#	 report.sh judge <results>
 #	 report.sh summary <results>
 #
 # The verdict, on the host and last. "boot" prints the results of one boot: what
 # its tests said, then what the kernel log and the way it ended say. "log" prints
-# that of another kernel's log, a guest's. "summary"
-# compares all results with selftests/expected, prints a table by configuration
-# and, as its last line, "N passed, N failed, N skipped".
+# that of another kernel's log, a guest's. "judge" compares results with
+# selftests/expected; "summary" does so with all of them, prints a table by
+# configuration and, as its last line, "N passed, N failed, N skipped".
 
 . "$(dirname "$0")/lib.sh"
 
@@ -141,6 +142,7 @@ summary() {
 case $1 in
 boot) boot "$2" "$3" ;;
 log) log "$2" "$3" ;;
+judge) judge "$2" ;;
 summary) summary "$2" ;;
-*) die "boot, log or summary?" ;;
+*) die "boot, log, judge or summary?" ;;
 esac

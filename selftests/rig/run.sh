@@ -13,21 +13,21 @@
 lock
 "$RIG/base.sh"
 "$RIG/build.sh" patched
-"$RIG/initramfs.sh" patched
+build=$W/patched/$BUILD
+"$RIG/initramfs.sh" tests
+"$RIG/initramfs.sh" modules "$build"
 
 dir=$LOGS/run
-rm -rf "$dir"
+mkdir -p "$dir"
 for c in n1 n2; do
-	mkdir -p "$dir/$c"
 	{
 		list_for "$c" module_load
-		list_for "$c" | grep ' carveout_load '
 		echo "60 s2_show /tests/s2_show"
 		echo "60 vfio_show /tests/vfio_show"
 		echo "60 carveout_show /tests/carveout_show"
-	} >"$dir/$c/list"
+	} | new_boot "$dir/$c" "$build" 180
 done
-quietly "booting" "$dir/log" "$RIG/boots.sh" "$W/patched/$BUILD" "$dir" 180
+quietly "booting" "$dir/log" "$RIG/boots.sh" "$dir/n1" "$dir/n2"
 
 rc=0
 for c in n1 n2; do

@@ -4,11 +4,12 @@
 # usage: tree.sh [apply]
 #
 # Makes a git work tree of the base kernel with the series as commits, to edit
-# with git and to write back with `make export`; prints where it is. Commits
-# that were not exported are never thrown away.
+# with git and to write back with `make export`; prints where it is. Each series is
+# a branch of its own name on top of the one before it, and `git rebase -i base`
+# moves all of them along. Commits that were not exported are never thrown away.
 #
 # With "apply", makes the same commits in a work tree of the rig's own, which
-# the gates and builds take them from.
+# the gates and builds take them from: refs/rig/<series>.
 
 . "$(dirname "$0")/lib.sh"
 RIG_QUIET=1 "$RIG/base.sh" >&2
@@ -16,52 +17,73 @@ lock
 
 dir=$W/${1:-tree}
 log=$W/$(basename "$dir").log
-key=$(series_files | { echo "$RIG_KEY"; xargs -r -d '\n' sha256sum; } | sha256sum)
+refs=refs/heads
+[ "${1:-tree}" = tree ] || refs=refs/rig
 
 add() { git -C "$W/src" worktree prune && git -C "$W/src" worktree add -q --detach "$dir" base; }
 [ -d "$dir" ] || quietly "making a work tree" "$log" add >&2
+git -C "$dir" config rebase.updateRefs true
 
-# The state file says which series was applied, and what came of it.
-state=$(git -C "$dir" rev-parse --git-path rig-state)
-head=$(git -C "$dir" rev-parse HEAD)
-if [ -f "$state" ] && [ "$(cat "$state")" = "$key $head" ]; then
-	echo "$dir"
-	exit 0
-fi
-if [ "${1:-tree}" = tree ] && [ -f "$state" ]; then
-	if [ "$(sed 's/^.* //' "$state")" != "$head" ] ||
-		[ -n "$(git -C "$dir" status --porcelain -uno)" ]; then
-		[ "$(sed 's/ [^ ]*$//' "$state")" = "$key" ] ||
-			die "$dir has work that is not exported, and patches/$BASE has" \
-				"changed since: 'make export', or remove it"
-		say "$dir has work that is not exported: left as it is" >&2
-		echo "$dir"
-		exit 0
+# The state file of a series says which patches were applied, those of the series
+# before it among them, and what came of it.
+state_of() { git -C "$dir" rev-parse --path-format=absolute --git-path "rig-$1"; }
+head_of() { git -C "$dir" rev-parse -q --verify "$refs/$1" || echo none; }
+key_of() {
+	for k in $(series_upto "$1"); do
+		echo "$k"
+		series_files "$k" | xargs -r -d '\n' sha256sum | cut -d' ' -f1
+	done | { echo "$RIG_KEY"; cat; } | sha256sum | cut -d' ' -f1
+}
+
+done=base missing=
+for s in $(series_upto); do
+	state=$(state_of "$s")
+	if [ -f "$state" ] && [ "${1:-tree}" = tree ]; then
+		# What is there and was not exported stays
+		if [ "$(sed 's/^.* //' "$state")" != "$(head_of "$s")" ] ||
+			[ -n "$(git -C "$dir" status --porcelain -uno)" ]; then
+			[ "$(sed 's/ [^ ]*$//' "$state")" = "$(key_of "$s")" ] ||
+				die "$dir has work that is not exported, and patches/$BASE has" \
+					"changed since: 'make export', or remove it"
+			say "$dir has work that is not exported: left as it is" >&2
+			echo "$dir"
+			exit 0
+		fi
 	fi
-fi
-
-rm -f "$state"
-# What a run that was killed has left
-git -C "$dir" am --abort >/dev/null 2>&1 || :
-rm -rf "$(git -C "$dir" rev-parse --path-format=absolute --git-path rebase-apply)"
-git -C "$dir" checkout -q -f --detach base
-[ "${1:-tree}" != apply ] || git -C "$dir" clean -q -fd
-
-# The committer is fixed and its date is the author's, so that the same series
-# makes the same commits everywhere. git am takes no fuzz.
-for p in $(series_files); do
-	GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost \
-		git -C "$dir" am -q --committer-date-is-author-date "$p" \
-		>"$log" 2>&1 || {
-		git -C "$dir" am --abort >/dev/null 2>&1 || :
-		echo "patches/$BASE/$(basename "$p") does not apply to $(head -n 1 "$W/source"):" >&2
-		sed -n 's/^error: /  /p' "$log" >&2
-		# What failed, hunk by hunk
-		patch -d "$dir" -p1 -F0 --dry-run -f <"$p" |
-			sed -n 's/^/  /; /FAILED\|checking\|can.t find/p' >&2 || :
-		exit 1
-	}
+	if [ -z "$missing" ] && [ -f "$state" ] &&
+		[ "$(cat "$state")" = "$(key_of "$s") $(head_of "$s")" ]; then
+		done=$refs/$s
+	else
+		missing="$missing $s"
+	fi
 done
-[ "${1:-tree}" = apply ] || git -C "$dir" checkout -q -B series
-echo "$key $(git -C "$dir" rev-parse HEAD)" >"$state"
+
+if [ -n "$missing" ]; then
+	# What a run that was killed has left
+	git -C "$dir" am --abort >/dev/null 2>&1 || :
+	rm -rf "$(git -C "$dir" rev-parse --path-format=absolute --git-path rebase-apply)"
+	git -C "$dir" checkout -q -f --detach "$done"
+	[ "${1:-tree}" != apply ] || git -C "$dir" clean -q -fd
+fi
+for s in $missing; do
+	rm -f "$(state_of "$s")"
+	# The committer is fixed and its date is the author's, so that the same series
+	# makes the same commits everywhere. git am takes no fuzz.
+	for p in $(series_files "$s"); do
+		GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost \
+			git -C "$dir" am -q --committer-date-is-author-date "$p" \
+			>"$log" 2>&1 || {
+			git -C "$dir" am --abort >/dev/null 2>&1 || :
+			why_not "$dir" "$p" "$log" "$(head -n 1 "$W/source")"
+			exit 1
+		}
+	done
+	git -C "$dir" update-ref "$refs/$s" HEAD
+	echo "$(key_of "$s") $(head_of "$s")" >"$(state_of "$s")"
+done
+if [ "${1:-tree}" = tree ]; then
+	[ -z "$missing" ] || git -C "$dir" checkout -q "$SERIES"
+else
+	git -C "$dir" checkout -q -f --detach "$refs/$SERIES"
+fi
 echo "$dir"

@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: prefixes.sh keep <series>
+#	 prefixes.sh plan|results
+#
+# Boots the kernel of each series without those after it, on n1, and runs the tests
+# that are meant for it. The gate "bisect" builds these kernels on its way to the last
+# series, and has them kept.
+
+. "$(dirname "$0")/lib.sh"
+lock
+
+config=n1
+earlier() { series_upto | sed '$d'; }
+
+keep() {
+	build=$W/patched/$BUILD to=$W/prefix/$1
+	"$RIG/initramfs.sh" modules "$build"
+	rm -rf "$to"
+	mkdir -p "$to/arch/arm64/boot"
+	cp "$build/arch/arm64/boot/Image" "$to/arch/arm64/boot/"
+	cp "$build/modules.cpio" "$to/"
+}
+
+plan() {
+	for s in $(earlier); do
+		[ -f "$W/prefix/$s/modules.cpio" ] || "$RIG/gates.sh" results bisect >&2
+		# Without the tests of the module, which needs no series
+		SERIES=$s list_for "$config" | grep -v ' carveout_' |
+			plan_boot "$LOGS/prefix/$config@$s" "$W/prefix/$s" 600
+	done
+}
+
+results() {
+	for s in $(earlier); do
+		judge_boot "$config@$s" "$LOGS/prefix/$config@$s"
+	done
+}
+
+case $1 in
+keep) keep "$2" ;;
+plan | results) "$1" ;;
+*) die "keep, plan or results?" ;;
+esac

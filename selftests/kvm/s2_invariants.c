@@ -89,6 +89,7 @@ static void expect_write_protected(struct env *e, const char *when)
 	size_t i, nr;
 
 	nr = s2_dump(e->vm, MT_GPA, SIZE, &ranges);
+	TEST_ASSERT(nr, "%s: nothing is mapped", when);
 	for (i = 0; i < nr; i++)
 		TEST_ASSERT(!ranges[i].writable, "%s: %#lx-%#lx is writable", when,
 			    (unsigned long)ranges[i].start, (unsigned long)ranges[i].end);
@@ -517,7 +518,10 @@ static void test_exec(const struct memtype_test_config *config, u32 slot_flags)
 			mt_access_ok(e.vcpu, MT_STR, MT_GPA, 0);
 		r = mt_access(e.vcpu, MT_EXEC, MT_GPA, 0);
 		TEST_ASSERT(mt_external_abort(&r), "Exec %d: %s", i, mt_outcome(&r));
-		expect_nc(&e, "exec");
+		if (i)
+			expect_nc(&e, "exec");
+		else
+			expect_leaves(&e, 0, 0, "exec of what was never mapped");
 	}
 	mt_access_ok(e.vcpu, MT_STR, MT_GPA, 1);
 	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA, 0), 1);

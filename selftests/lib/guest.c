@@ -7,6 +7,7 @@
 #include <linux/sizes.h>
 
 #include "guest.h"
+#include "harness.h"
 #include "processor.h"
 
 const char * const mt_op_names[MT_NR_OPS] = {
@@ -14,29 +15,35 @@ const char * const mt_op_names[MT_NR_OPS] = {
 	[MT_LDXR] = "ldxr/stxr", [MT_LDADD] = "ldadd", [MT_EXEC] = "exec",
 	[MT_CIVAC] = "dc civac", [MT_TIMED_STR] = "timed str", [MT_FILL] = "fill",
 	[MT_COPY] = "copy",
-	[MT_FILL_ODD] = "fill odd",
+	[MT_FILL_ODD] = "fill odd", [MT_COUNT] = "count", [MT_READ_ALL] = "read all",
+	[MT_TIMED_LDR] = "timed ldr",
 };
 
-/* Written by the host before, and by the guest during, each access */
-static struct {
+/* Of one vCPU; written by the host before, and by the guest during, each access */
+static struct mt_req {
 	u64 op;
 	u64 addr;
 	u64 val;
 	u64 esr;
-} mt_req;
+} mt_reqs[MT_MAX_VCPUS];
 
-static u64 mt_initial_sp;
+static u64 mt_initial_sp[MT_MAX_VCPUS];
+
+static struct mt_req *guest_req(void)
+{
+	return &mt_reqs[guest_get_vcpuid()];
+}
 
 static void guest_data_abort(struct ex_regs *regs)
 {
-	mt_req.esr = read_sysreg(esr_el1);
+	guest_req()->esr = read_sysreg(esr_el1);
 	regs->pc += 4;
 }
 
 /* The branch that got here left its return address in x30 */
 static void guest_insn_abort(struct ex_regs *regs)
 {
-	mt_req.esr = read_sysreg(esr_el1);
+	guest_req()->esr = read_sysreg(esr_el1);
 	regs->pc = regs->regs[30];
 }
 
@@ -62,6 +69,19 @@ static u64 guest_timed_str(u64 addr, u64 val)
 		     "isb\n"
 		     "mrs %1, cntvct_el0\n"
 		     : "=&r" (before), "=&r" (after) : "r" (addr), "r" (val) : "memory");
+	return after - before;
+}
+
+static u64 guest_timed_ldr(u64 addr)
+{
+	u64 before, after;
+
+	asm volatile("isb\n"
+		     "mrs %0, cntvct_el0\n"
+		     "ldr xzr, [%2]\n"
+		     "isb\n"
+		     "mrs %1, cntvct_el0\n"
+		     : "=&r" (before), "=&r" (after) : "r" (addr) : "memory");
 	return after - before;
 }
 
@@ -152,6 +172,24 @@ static u64 guest_access(u64 op, u64 addr, u64 val)
 			asm volatile("str %0, [%1]"
 				     :: "r" (i), "r" (addr + (2 * i + 1) * SZ_4K) : "memory");
 		break;
+	case MT_COUNT:
+		for (i = 0; i < val; i++) {
+			asm volatile("ldr %0, [%1]"
+				     : "=r" (res2) : "r" (addr + i * SZ_4K) : "memory");
+			asm volatile("str %0, [%1]"
+				     :: "r" (res2 + 1), "r" (addr + i * SZ_4K) : "memory");
+		}
+		break;
+	case MT_READ_ALL:
+		for (i = 0; i < val; i++) {
+			asm volatile("ldr %0, [%1]"
+				     : "=r" (res2) : "r" (addr + i * SZ_4K) : "memory");
+			res += res2;
+		}
+		break;
+	case MT_TIMED_LDR:
+		res = guest_timed_ldr(addr);
+		break;
 	}
 
 	return res;
@@ -159,9 +197,11 @@ static u64 guest_access(u64 op, u64 addr, u64 val)
 
 static void guest_main(void)
 {
+	struct mt_req *req = guest_req();
+
 	for (;;) {
-		mt_req.val = guest_access(READ_ONCE(mt_req.op), READ_ONCE(mt_req.addr),
-					  READ_ONCE(mt_req.val));
+		req->val = guest_access(READ_ONCE(req->op), READ_ONCE(req->addr),
+					READ_ONCE(req->val));
 		GUEST_SYNC(0);
 	}
 }
@@ -169,7 +209,7 @@ static void guest_main(void)
 /* A vCPU whose access KVM refused stands at that access; start over */
 static void mt_restart(struct kvm_vcpu *vcpu)
 {
-	vcpu_set_reg(vcpu, ctxt_reg_alias(vcpu, SYS_SP_EL1), mt_initial_sp);
+	vcpu_set_reg(vcpu, ctxt_reg_alias(vcpu, SYS_SP_EL1), mt_initial_sp[vcpu->id]);
 	vcpu_arch_set_entry_point(vcpu, guest_main);
 }
 
@@ -194,30 +234,41 @@ static void mt_enable_caps(struct kvm_vm *vm, const struct mt_caps *caps)
 	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, slot0);
 }
 
-struct kvm_vm *mt_vm_create_caps(struct kvm_vcpu **vcpu, u64 size,
-				 const struct mt_caps *caps)
+struct kvm_vm *mt_vm_create_vcpus(struct kvm_vcpu **vcpus, int nr, u64 size,
+				  const struct mt_caps *caps)
 {
 	struct kvm_vm *vm;
 	int i;
 
-	vm = __vm_create(VM_SHAPE_DEFAULT, 1, size / SZ_4K);
+	TEST_ASSERT(nr <= MT_MAX_VCPUS, "%d vCPUs", nr);
+	vm = __vm_create(VM_SHAPE_DEFAULT, nr, size / SZ_4K);
 	if (caps)
 		mt_enable_caps(vm, caps);
 	for (i = 0; i < MT_COPY_MAX; i++)
 		mt_copy_from[i] = mt_copy_byte(i);
 	sync_global_to_guest(vm, mt_copy_from);
-	*vcpu = vm_vcpu_add(vm, 0, guest_main);
+	for (i = 0; i < nr; i++)
+		vcpus[i] = vm_vcpu_add(vm, i, guest_main);
 	kvm_arch_vm_finalize_vcpus(vm);
 	vm_init_descriptor_tables(vm);
-	vcpu_init_descriptor_tables(*vcpu);
+	for (i = 0; i < nr; i++)
+		vcpu_init_descriptor_tables(vcpus[i]);
 	vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, ESR_ELx_EC_DABT_CUR,
 				guest_data_abort);
 	vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, ESR_ELx_EC_IABT_CUR,
 				guest_insn_abort);
 	virt_map(vm, MT_GPA, MT_GPA, size / vm->page_size);
-	mt_initial_sp = vcpu_get_reg(*vcpu, ctxt_reg_alias(*vcpu, SYS_SP_EL1));
+	for (i = 0; i < nr; i++)
+		mt_initial_sp[i] = vcpu_get_reg(vcpus[i],
+						ctxt_reg_alias(vcpus[i], SYS_SP_EL1));
 
 	return vm;
+}
+
+struct kvm_vm *mt_vm_create_caps(struct kvm_vcpu **vcpu, u64 size,
+				 const struct mt_caps *caps)
+{
+	return mt_vm_create_vcpus(vcpu, 1, size, caps);
 }
 
 struct kvm_vm *mt_vm_create(struct kvm_vcpu **vcpu, u64 size)
@@ -228,22 +279,20 @@ struct kvm_vm *mt_vm_create(struct kvm_vcpu **vcpu, u64 size)
 static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 				       u64 gpa, u64 val)
 {
+	struct mt_req *req = &mt_reqs[vcpu->id];
 	struct kvm_run *run = vcpu->run;
+	int ret, interrupted = 0;
 	struct mt_result r = {};
 	struct ucall uc;
-	int ret;
 
-	mt_req.op = op;
-	mt_req.addr = gpa;
-	mt_req.val = val;
-	mt_req.esr = 0;
-	sync_global_to_guest(vcpu->vm, mt_req);
+	*req = (struct mt_req) { .op = op, .addr = gpa, .val = val };
+	sync_global_to_guest(vcpu->vm, *req);
 
 	run->exit_reason = 0;
 	memset(&run->memory_fault, 0, sizeof(run->memory_fault));
 	do {
 		ret = __vcpu_run(vcpu);
-	} while (ret == -1 && errno == EINTR);
+	} while (ret == -1 && errno == EINTR && ++interrupted < MT_MAX_INTERRUPTED);
 
 	if (ret) {
 		r.run_errno = errno;
@@ -273,12 +322,15 @@ static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 			  exit_reason_str(run->exit_reason), uc.cmd);
 	}
 
-	sync_global_from_guest(vcpu->vm, mt_req);
+	sync_global_from_guest(vcpu->vm, *req);
 	r.exit_reason = 0;
-	r.esr = mt_req.esr;
-	r.val = mt_req.val;
+	r.esr = req->esr;
+	r.val = req->val;
 	return r;
 }
+
+/* Of all accesses of this process */
+static unsigned int mt_retries;
 
 struct mt_result mt_access(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val)
 {
@@ -288,13 +340,18 @@ struct mt_result mt_access(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 va
 	/*
 	 * An interrupt of the host between the aligned and the misaligned
 	 * access can make the TLB cold again where the host uses VTTBR_EL2,
-	 * too. What KVM refuses for another reason, it refuses again.
+	 * too. That is rare, and KVM says nothing of such a fault. What it
+	 * refuses has a memory-fault exit, or is refused again.
 	 */
-	do {
+	for (;;) {
 		r = mt_access_once(vcpu, op, gpa, val);
-	} while (r.run_errno == EFAULT && (gpa & 7) && ++tries < 4);
-
-	return r;
+		if (r.run_errno != EFAULT || r.exit_reason == KVM_EXIT_MEMORY_FAULT ||
+		    !(gpa & 7) || ++tries == MT_MAX_TRIES)
+			return r;
+		TEST_ASSERT(__atomic_add_fetch(&mt_retries, 1, __ATOMIC_RELAXED) <=
+			    MT_MAX_RETRIES, "More than %u accesses were tried again",
+			    MT_MAX_RETRIES);
+	}
 }
 
 bool mt_alignment_fault(const struct mt_result *r)
@@ -347,4 +404,19 @@ void mt_expect_outcome(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val,
 
 	TEST_ASSERT(!strcmp(mt_outcome(&r), want), "%s at %#lx: %s, expected %s",
 		    mt_op_names[op], (unsigned long)gpa, mt_outcome(&r), want);
+}
+
+void mt_expect_memory_fault(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 flags)
+{
+	struct mt_result r = mt_access(vcpu, op, gpa, 0);
+
+	TEST_ASSERT(r.run_errno == EFAULT, "%s at %#lx: %s, expected a memory fault",
+		    mt_op_names[op], (unsigned long)gpa, mt_outcome(&r));
+	if (!kvm_has_cap(KVM_CAP_MEMORY_FAULT_INFO))
+		return;
+	TEST_ASSERT_EQ(r.exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(r.fault.gpa, gpa & ~(SZ_4K - 1UL));
+	TEST_ASSERT_EQ(r.fault.size, SZ_4K);
+	TEST_ASSERT(r.fault.flags == flags, "Memory fault at %#lx: flags %#lx, expected %#lx",
+		    (unsigned long)gpa, (unsigned long)r.fault.flags, (unsigned long)flags);
 }

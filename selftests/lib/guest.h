@@ -26,8 +26,19 @@ enum mt_op {
 	MT_FILL,		/* write one word in each of val pages */
 	MT_COPY,		/* copy val bytes there, as memcpy() does */
 	MT_FILL_ODD,		/* the same in every second page of 2 * val */
+	MT_COUNT,		/* add one to the first word of each of val pages */
+	MT_READ_ALL,		/* the sum of the first words of val pages */
+	MT_TIMED_LDR,		/* as MT_TIMED_STR, for a load */
 	MT_NR_OPS
 };
+
+#define MT_MAX_VCPUS	2
+
+/* How often an access is made again, and how many of a process may be */
+#define MT_MAX_TRIES	4
+#define MT_MAX_RETRIES	64
+/* Signals that one access takes before its result is EINTR */
+#define MT_MAX_INTERRUPTED	1000
 
 /* Guest memory (write-back) that MT_COPY reads, and what it holds there */
 #define MT_COPY_MAX	256UL
@@ -62,6 +73,9 @@ struct mt_caps {
 
 struct kvm_vm *mt_vm_create_caps(struct kvm_vcpu **vcpu, u64 size,
 				 const struct mt_caps *caps);
+/* The same with several vCPUs, each of which makes its own accesses */
+struct kvm_vm *mt_vm_create_vcpus(struct kvm_vcpu **vcpus, int nr, u64 size,
+				  const struct mt_caps *caps);
 /*
  * One access. A misaligned one is preceded by an aligned read or write of the
  * same kind, because QEMU reports the alignment fault of a cold TLB to EL2,
@@ -78,5 +92,12 @@ u64 mt_access_ok(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val);
 /* The access has that outcome, in mt_outcome()'s words */
 void mt_expect_outcome(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val,
 		       const char *want);
+
+/*
+ * KVM_RUN fails with EFAULT, and, in kernels that tell, with a memory-fault exit for
+ * that page and with those flags: KVM_MEMORY_EXIT_FLAG_MEMTYPE if it is for the
+ * memory type, 0 if the page cannot be had
+ */
+void mt_expect_memory_fault(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 flags);
 
 #endif /* SELFTEST_GUEST_H */

@@ -125,16 +125,22 @@ u64 s2_count(struct kvm_vm *vm, u64 gpa, u64 size, u64 leaf_size)
 	return count;
 }
 
+bool s2_type_is(const struct s2_range *range, const char *type)
+{
+	/* Kernels without the flag do not print it; the behaviour must do there */
+	if (!*range->type && !kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
+		return true;
+	return !strcmp(range->type, type);
+}
+
 void mt_expect_type(struct kvm_vm *vm, u64 gpa, const char *type, struct s2_range *range)
 {
 	struct s2_range unused;
 
 	range = range ?: &unused;
 	TEST_ASSERT(s2_find(vm, gpa, range), "%#lx is not mapped", (unsigned long)gpa);
-	/* Kernels without the flag do not print it; the behaviour must do there */
-	if (*range->type || kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
-		TEST_ASSERT(!strcmp(range->type, type), "%#lx is mapped as '%s', expected '%s'",
-			    (unsigned long)gpa, range->type, type);
+	TEST_ASSERT(s2_type_is(range, type), "%#lx is mapped as '%s', expected '%s'",
+		    (unsigned long)gpa, range->type, type);
 }
 
 void mt_expect_nc(struct kvm_vm *vm, u64 gpa, u64 size, const char *when)
@@ -143,8 +149,10 @@ void mt_expect_nc(struct kvm_vm *vm, u64 gpa, u64 size, const char *when)
 	size_t i, nr;
 
 	nr = s2_dump(vm, gpa, size, &ranges);
+	TEST_ASSERT(nr, "%s: nothing is mapped at %#lx-%#lx", when, (unsigned long)gpa,
+		    (unsigned long)(gpa + size));
 	for (i = 0; i < nr; i++) {
-		TEST_ASSERT(!strcmp(ranges[i].type, S2_NC), "%s: %#lx-%#lx is '%s'", when,
+		TEST_ASSERT(s2_type_is(&ranges[i], S2_NC), "%s: %#lx-%#lx is '%s'", when,
 			    (unsigned long)ranges[i].start, (unsigned long)ranges[i].end,
 			    ranges[i].type);
 		TEST_ASSERT(ranges[i].xn, "%s: %#lx-%#lx is executable (%s)", when,

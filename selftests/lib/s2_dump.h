@@ -37,12 +37,15 @@ bool s2_find(struct kvm_vm *vm, u64 gpa, struct s2_range *range);
 /* Number of leaves of that size in the range, of any size if 0 */
 u64 s2_count(struct kvm_vm *vm, u64 gpa, u64 size, u64 leaf_size);
 
+/* As printed, where the kernel prints it; one that has the flag has to */
+bool s2_type_is(const struct s2_range *range, const char *type);
+
 /*
  * It is mapped with that type, where the kernel prints it; one that has the flag
  * has to. *range becomes the line of the dump, unless range is NULL.
  */
 void mt_expect_type(struct kvm_vm *vm, u64 gpa, const char *type, struct s2_range *range);
-/* What is mapped there is non-cacheable and not executable */
+/* Something is mapped there, and all of it is non-cacheable and not executable */
 void mt_expect_nc(struct kvm_vm *vm, u64 gpa, u64 size, const char *when);
 
 #endif /* SELFTEST_S2_DUMP_H */

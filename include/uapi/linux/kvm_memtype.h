@@ -53,6 +53,14 @@ struct kvm_userspace_memory_region2 {
 #define KVM_CAP_MEM_NONCACHEABLE	252
 #endif
 
+/*
+ * In kvm_run.memory_fault.flags, where KVM_RUN or KVM_PRE_FAULT_MEMORY fails with
+ * EFAULT: it is for the memory type of the host's mapping.
+ */
+#ifndef KVM_MEMORY_EXIT_FLAG_MEMTYPE
+#define KVM_MEMORY_EXIT_FLAG_MEMTYPE	_BITULL(8)
+#endif
+
 #ifndef VFIO_DEVICE_FEATURE_REGION_MEMTYPE
 /**
  * struct vfio_device_feature_region_memtype - memory type of a PCI BAR's mapping

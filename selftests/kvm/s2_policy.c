@@ -30,16 +30,23 @@
 #define RET_INSN	0xd65f03c0UL
 
 #define REFUSED		"refused"
-#define WB_OR_REFUSED	"Write-Back if the CPU can, else refused"
+#define EARLY		"the slot is refused"
+/* Refused, and not for its type */
+#define HOLE		"there is nothing"
 
-/* A refusal disturbs nothing: no leaf, and the VM lives */
-static void expect_refused(struct kvm_vm *vm, struct kvm_vcpu *vcpu, u64 gpa)
+/* What takes a CPU that can map PFNMAP memory Write-Back, and what there is without */
+#define WB_OR_REFUSED	S2_WB, REFUSED
+#define WB_OR_EARLY	S2_WB, EARLY
+#define NC_OR_EARLY	S2_NC, EARLY
+#define S2(type)	S2_##type, S2_##type
+#define NEVER		REFUSED, REFUSED
+
+/* A refusal says why, and disturbs nothing: no leaf, and the VM lives */
+static void expect_refused(struct kvm_vm *vm, struct kvm_vcpu *vcpu, u64 gpa, u64 why)
 {
-	struct mt_result r = mt_access(vcpu, MT_LDR, gpa, 0);
 	struct s2_range range;
 
-	TEST_ASSERT(r.run_errno == EFAULT && r.exit_reason == KVM_EXIT_MEMORY_FAULT,
-		    "Expected a memory fault, got: %s", mt_outcome(&r));
+	mt_expect_memory_fault(vcpu, MT_LDR, gpa, why);
 	TEST_ASSERT(!s2_find(vm, gpa, &range), "Refused, but mapped as '%s'", range.type);
 }
 
@@ -83,10 +90,9 @@ static void expect_behaviour(struct kvm_vcpu *vcpu, u64 gpa, const char *type)
 
 static void expect(struct kvm_vm *vm, struct kvm_vcpu *vcpu, u64 gpa, const char *type)
 {
-	if (!strcmp(type, WB_OR_REFUSED))
-		type = mt_has_cacheable_pfnmap(vm) ? S2_WB : REFUSED;
-	if (!strcmp(type, REFUSED)) {
-		expect_refused(vm, vcpu, gpa);
+	if (!strcmp(type, REFUSED) || !strcmp(type, HOLE)) {
+		expect_refused(vm, vcpu, gpa,
+			       strcmp(type, HOLE) ? KVM_MEMORY_EXIT_FLAG_MEMTYPE : 0);
 		return;
 	}
 
@@ -94,6 +100,20 @@ static void expect(struct kvm_vm *vm, struct kvm_vcpu *vcpu, u64 gpa, const char
 	expect_leaf(vm, gpa, type);
 	expect_behaviour(vcpu, gpa, type);
 	expect_leaf(vm, gpa, type);
+}
+
+/* The slot can be made of memory that is in order, so that it is the memory that is not */
+static void expect_slot_taken(struct kvm_vm *vm, u32 slot_flags, void *hva, u64 size)
+{
+	static const struct memtype_test_config nc_config = {
+		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
+	};
+	int fd = mt_test_open(&nc_config);
+
+	TEST_ASSERT(mmap(hva, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+		    hva, "mmap: %s", strerror(errno));
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, size, hva), 0);
+	close(fd);
 }
 
 /* ---- the policy's table, through /dev/memtype_test ---- */
@@ -108,7 +128,8 @@ FIXTURE_VARIANT(table)
 {
 	struct memtype_test_config config;
 	u32 slot_flags;
-	const char *type;
+	const char *with;	/* what there is with FEAT_S2FWB and CTR_EL0.DIC */
+	const char *without;
 	u64 leaf_size;
 };
 
@@ -124,7 +145,7 @@ FIXTURE_TEARDOWN(table)
 	kvm_vm_free(self->vm);
 }
 
-#define ROW(_name, _slot_flags, _pte, _vma, _flags, _type, _size)	\
+#define __ROW(_name, _slot_flags, _pte, _vma, _flags, _with, _without, _size)	\
 FIXTURE_VARIANT_ADD(table, _name)					\
 {									\
 	.config = {							\
@@ -133,9 +154,11 @@ FIXTURE_VARIANT_ADD(table, _name)					\
 		.flags = _flags,					\
 	},								\
 	.slot_flags = _slot_flags,					\
-	.type = _type,							\
+	.with = _with,							\
+	.without = _without,						\
 	.leaf_size = _size,						\
 }
+#define ROW(...)	__ROW(__VA_ARGS__)
 
 #define F	KVM_MEM_NONCACHEABLE
 #define G	MEMTYPE_TEST_GRANT
@@ -143,69 +166,102 @@ FIXTURE_VARIANT_ADD(table, _name)					\
 #define POP	MEMTYPE_TEST_POPULATE
 #define MKW	MEMTYPE_TEST_MKWRITE
 #define ALIAS	MEMTYPE_TEST_ALIAS
+#define RAM	MEMTYPE_TEST_RAM
 
 /*  name			slot	PTE	VMA	driver		stage 2 */
 ROW(wb,				0,	WB,	WB,	0,		WB_OR_REFUSED,	SZ_4K);
 ROW(wb_granted,			0,	WB,	WB,	G,		WB_OR_REFUSED,	SZ_4K);
-ROW(nc,				0,	NC,	NC,	0,		S2_DEVICE,	SZ_4K);
-ROW(nc_granted,			0,	NC,	NC,	G,		S2_NC,		SZ_4K);
-ROW(device,			0,	DEVICE,	DEVICE,	0,		S2_DEVICE,	SZ_4K);
-ROW(device_granted,		0,	DEVICE,	DEVICE,	G,		S2_NC,		SZ_4K);
-ROW(nc_in_wb,			0,	NC,	WB,	0,		S2_DEVICE,	SZ_4K);
-ROW(nc_in_wb_granted,		0,	NC,	WB,	G,		S2_NC,		SZ_4K);
-ROW(device_in_wb,		0,	DEVICE,	WB,	0,		S2_DEVICE,	SZ_4K);
-ROW(device_in_wb_granted,	0,	DEVICE,	WB,	G,		S2_NC,		SZ_4K);
-ROW(wb_in_nc,			0,	WB,	NC,	0,		S2_DEVICE,	SZ_4K);
-ROW(wb_in_nc_granted,		0,	WB,	NC,	G,		S2_NC,		SZ_4K);
-ROW(wb_in_device,		0,	WB,	DEVICE,	0,		S2_DEVICE,	SZ_4K);
-ROW(wb_in_device_granted,	0,	WB,	DEVICE,	G,		S2_NC,		SZ_4K);
-ROW(nc_pmd,			0,	NC,	NC,	PMD,		S2_DEVICE,	SZ_2M);
-ROW(nc_pmd_granted,		0,	NC,	NC,	PMD | G,	S2_NC,		SZ_2M);
-ROW(device_pmd,			0,	DEVICE,	DEVICE,	PMD,		S2_DEVICE,	SZ_2M);
-ROW(nc_remap_granted,		0,	NC,	NC,	POP | G,	S2_NC,		SZ_4K);
-ROW(nc_in_wb_remap_granted,	0,	NC,	WB,	POP | G,	S2_NC,		SZ_4K);
-ROW(nc_mkwrite_granted,		0,	NC,	NC,	MKW | G,	S2_NC,		SZ_4K);
-ROW(nc_alias,			0,	NC,	NC,	ALIAS,		S2_DEVICE,	SZ_4K);
-ROW(nc_alias_granted,		0,	NC,	NC,	ALIAS | G,	S2_NC,		SZ_4K);
+ROW(nc,				0,	NC,	NC,	0,		S2(NC),		SZ_4K);
+ROW(nc_granted,			0,	NC,	NC,	G,		S2(NC),		SZ_4K);
+ROW(device,			0,	DEVICE,	DEVICE,	0,		S2(DEVICE),	SZ_4K);
+ROW(device_granted,		0,	DEVICE,	DEVICE,	G,		S2(NC),		SZ_4K);
+ROW(nc_in_wb,			0,	NC,	WB,	0,		S2(NC),		SZ_4K);
+ROW(nc_in_wb_granted,		0,	NC,	WB,	G,		S2(NC),		SZ_4K);
+ROW(nc_in_device,		0,	NC,	DEVICE,	0,		S2(NC),		SZ_4K);
+ROW(device_in_wb,		0,	DEVICE,	WB,	0,		S2(DEVICE),	SZ_4K);
+ROW(device_in_wb_granted,	0,	DEVICE,	WB,	G,		S2(NC),		SZ_4K);
+ROW(device_in_nc,		0,	DEVICE,	NC,	0,		S2(DEVICE),	SZ_4K);
+ROW(wb_in_nc,			0,	WB,	NC,	0,		S2(DEVICE),	SZ_4K);
+ROW(wb_in_nc_granted,		0,	WB,	NC,	G,		S2(NC),		SZ_4K);
+ROW(wb_in_device,		0,	WB,	DEVICE,	0,		S2(DEVICE),	SZ_4K);
+ROW(wb_in_device_granted,	0,	WB,	DEVICE,	G,		S2(NC),		SZ_4K);
+ROW(nc_pmd,			0,	NC,	NC,	PMD,		S2(NC),		SZ_2M);
+ROW(nc_pmd_granted,		0,	NC,	NC,	PMD | G,	S2(NC),		SZ_2M);
+ROW(device_pmd,			0,	DEVICE,	DEVICE,	PMD,		S2(DEVICE),	SZ_2M);
+ROW(nc_mkwrite,			0,	NC,	NC,	MKW,		S2(NC),		SZ_4K);
+ROW(nc_mkwrite_granted,		0,	NC,	NC,	MKW | G,	S2(NC),		SZ_4K);
+ROW(nc_alias,			0,	NC,	NC,	ALIAS,		S2(NC),		SZ_4K);
+ROW(nc_alias_granted,		0,	NC,	NC,	ALIAS | G,	S2(NC),		SZ_4K);
+ROW(device_alias,		0,	DEVICE,	DEVICE,	ALIAS,		S2(DEVICE),	SZ_4K);
 
-ROW(flag_wb,			F,	WB,	WB,	0,		REFUSED,	SZ_4K);
-ROW(flag_wb_granted,		F,	WB,	WB,	G,		REFUSED,	SZ_4K);
-ROW(flag_nc,			F,	NC,	NC,	0,		S2_NC,		SZ_4K);
-ROW(flag_nc_granted,		F,	NC,	NC,	G,		S2_NC,		SZ_4K);
-ROW(flag_device,		F,	DEVICE,	DEVICE,	0,		REFUSED,	SZ_4K);
-ROW(flag_device_granted,	F,	DEVICE,	DEVICE,	G,		S2_NC,		SZ_4K);
-ROW(flag_nc_in_wb,		F,	NC,	WB,	0,		S2_NC,		SZ_4K);
-ROW(flag_nc_in_wb_granted,	F,	NC,	WB,	G,		S2_NC,		SZ_4K);
-ROW(flag_device_in_wb,		F,	DEVICE,	WB,	0,		REFUSED,	SZ_4K);
-ROW(flag_device_in_wb_granted,	F,	DEVICE,	WB,	G,		S2_NC,		SZ_4K);
-ROW(flag_wb_in_nc,		F,	WB,	NC,	0,		REFUSED,	SZ_4K);
-ROW(flag_wb_in_nc_granted,	F,	WB,	NC,	G,		REFUSED,	SZ_4K);
-ROW(flag_wb_in_device_granted,	F,	WB,	DEVICE,	G,		REFUSED,	SZ_4K);
-ROW(flag_nc_pmd,		F,	NC,	NC,	PMD,		S2_NC,		SZ_2M);
-ROW(flag_device_pmd,		F,	DEVICE,	DEVICE,	PMD,		REFUSED,	SZ_2M);
-ROW(flag_device_pmd_granted,	F,	DEVICE,	DEVICE,	PMD | G,	S2_NC,		SZ_2M);
-ROW(flag_wb_pmd,		F,	WB,	WB,	PMD,		REFUSED,	SZ_2M);
-ROW(flag_nc_remap,		F,	NC,	NC,	POP,		S2_NC,		SZ_4K);
-ROW(flag_nc_in_wb_remap,	F,	NC,	WB,	POP,		S2_NC,		SZ_4K);
-ROW(flag_nc_mkwrite,		F,	NC,	NC,	MKW,		S2_NC,		SZ_4K);
-ROW(flag_nc_alias,		F,	NC,	NC,	ALIAS,		REFUSED,	SZ_4K);
-ROW(flag_nc_alias_granted,	F,	NC,	NC,	ALIAS | G,	REFUSED,	SZ_4K);
-ROW(flag_nc_in_wb_alias,	F,	NC,	WB,	ALIAS,		REFUSED,	SZ_4K);
-ROW(flag_device_alias_granted,	F,	DEVICE,	DEVICE,	ALIAS | G,	REFUSED,	SZ_4K);
+/* All entries are there from mmap() on: a VMA that is Write-Back is refused early */
+ROW(nc_remap,			0,	NC,	NC,	POP,		S2(NC),		SZ_4K);
+ROW(nc_remap_granted,		0,	NC,	NC,	POP | G,	S2(NC),		SZ_4K);
+ROW(device_remap,		0,	DEVICE,	DEVICE,	POP,		S2(DEVICE),	SZ_4K);
+ROW(wb_remap,			0,	WB,	WB,	POP,		WB_OR_EARLY,	SZ_4K);
+ROW(nc_in_wb_remap,		0,	NC,	WB,	POP,		NC_OR_EARLY,	SZ_4K);
+ROW(nc_in_wb_remap_granted,	0,	NC,	WB,	POP | G,	NC_OR_EARLY,	SZ_4K);
+
+/* RAM, which the kernel has mapped as well */
+ROW(wb_ram,			0,	WB,	WB,	RAM,		S2(WB),		SZ_4K);
+ROW(nc_ram,			0,	NC,	NC,	RAM,		S2(NC),		SZ_4K);
+ROW(nc_ram_granted,		0,	NC,	NC,	RAM | G,	S2(NC),		SZ_4K);
+ROW(nc_in_wb_ram,		0,	NC,	WB,	RAM,		S2(NC),		SZ_4K);
+ROW(device_ram,			0,	DEVICE,	DEVICE,	RAM,		S2(WB),		SZ_4K);
+ROW(device_in_wb_ram,		0,	DEVICE,	WB,	RAM,		WB_OR_REFUSED,	SZ_4K);
+ROW(wb_in_nc_ram,		0,	WB,	NC,	RAM,		S2(WB),		SZ_4K);
+
+ROW(flag_wb,			F,	WB,	WB,	0,		NEVER,		SZ_4K);
+ROW(flag_wb_granted,		F,	WB,	WB,	G,		NEVER,		SZ_4K);
+ROW(flag_nc,			F,	NC,	NC,	0,		S2(NC),		SZ_4K);
+ROW(flag_nc_granted,		F,	NC,	NC,	G,		S2(NC),		SZ_4K);
+ROW(flag_device,		F,	DEVICE,	DEVICE,	0,		NEVER,		SZ_4K);
+ROW(flag_device_granted,	F,	DEVICE,	DEVICE,	G,		S2(NC),		SZ_4K);
+ROW(flag_nc_in_wb,		F,	NC,	WB,	0,		S2(NC),		SZ_4K);
+ROW(flag_nc_in_wb_granted,	F,	NC,	WB,	G,		S2(NC),		SZ_4K);
+ROW(flag_device_in_wb,		F,	DEVICE,	WB,	0,		NEVER,		SZ_4K);
+ROW(flag_device_in_wb_granted,	F,	DEVICE,	WB,	G,		S2(NC),		SZ_4K);
+ROW(flag_wb_in_nc,		F,	WB,	NC,	0,		NEVER,		SZ_4K);
+ROW(flag_wb_in_nc_granted,	F,	WB,	NC,	G,		NEVER,		SZ_4K);
+ROW(flag_wb_in_device_granted,	F,	WB,	DEVICE,	G,		NEVER,		SZ_4K);
+ROW(flag_nc_pmd,		F,	NC,	NC,	PMD,		S2(NC),		SZ_2M);
+ROW(flag_device_pmd,		F,	DEVICE,	DEVICE,	PMD,		NEVER,		SZ_2M);
+ROW(flag_device_pmd_granted,	F,	DEVICE,	DEVICE,	PMD | G,	S2(NC),		SZ_2M);
+ROW(flag_wb_pmd,		F,	WB,	WB,	PMD,		NEVER,		SZ_2M);
+ROW(flag_nc_remap,		F,	NC,	NC,	POP,		S2(NC),		SZ_4K);
+ROW(flag_nc_in_wb_remap,	F,	NC,	WB,	POP,		NC_OR_EARLY,	SZ_4K);
+ROW(flag_nc_mkwrite,		F,	NC,	NC,	MKW,		S2(NC),		SZ_4K);
+ROW(flag_nc_alias,		F,	NC,	NC,	ALIAS,		NEVER,		SZ_4K);
+ROW(flag_nc_alias_granted,	F,	NC,	NC,	ALIAS | G,	NEVER,		SZ_4K);
+ROW(flag_nc_in_wb_alias,	F,	NC,	WB,	ALIAS,		NEVER,		SZ_4K);
+ROW(flag_device_alias_granted,	F,	DEVICE,	DEVICE,	ALIAS | G,	NEVER,		SZ_4K);
+ROW(flag_wb_ram,		F,	WB,	WB,	RAM,		NEVER,		SZ_4K);
+ROW(flag_nc_ram,		F,	NC,	NC,	RAM,		NEVER,		SZ_4K);
+ROW(flag_nc_ram_granted,	F,	NC,	NC,	RAM | G,	NEVER,		SZ_4K);
+ROW(flag_nc_in_wb_ram,		F,	NC,	WB,	RAM,		NEVER,		SZ_4K);
 
 TEST_F(table, row)
 {
-	const char *type = variant->type;
+	u64 size = variant->config.flags & RAM ? MEMTYPE_TEST_RAM_SIZE : SIZE;
+	const char *type;
 	struct memtype_test_pte pte;
 	void *hva;
 	int fd;
 
 	if (variant->slot_flags & KVM_MEM_NONCACHEABLE)
 		mt_require_noncacheable();
+	type = mt_has_cacheable_pfnmap(self->vm) ? variant->with : variant->without;
 
 	fd = mt_test_open(&variant->config);
-	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	MT_EXPECT_ERRNO(mt_set_slot(self->vm, variant->slot_flags, MT_GPA, SIZE, hva), 0);
+	hva = mt_mmap(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	if (!strcmp(type, EARLY)) {
+		MT_EXPECT_ERRNO(mt_set_slot(self->vm, variant->slot_flags, MT_GPA, size, hva),
+				EINVAL);
+		/* Not for another reason: the same place with other memory */
+		expect_slot_taken(self->vm, variant->slot_flags, hva, size);
+		goto out;
+	}
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, variant->slot_flags, MT_GPA, size, hva), 0);
 	expect(self->vm, self->vcpu, MT_GPA, type);
 
 	/* The host's entry is what this row is about, and KVM did not change it */
@@ -214,13 +270,15 @@ TEST_F(table, row)
 	TEST_ASSERT_EQ(pte.size, variant->leaf_size);
 
 	/* Also where the host's entry was there before the guest's fault */
-	mt_host_pte(fd, hva + SIZE - SZ_4K);
-	expect(self->vm, self->vcpu, MT_GPA + SIZE - SZ_4K, type);
-	if (s2_count(self->vm, MT_GPA, SIZE, 0))
-		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, SIZE, variant->leaf_size),
+	mt_host_pte(fd, hva + size - SZ_4K);
+	expect(self->vm, self->vcpu, MT_GPA + size - SZ_4K, type);
+	if (strcmp(type, REFUSED))
+		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, variant->leaf_size),
 			       variant->leaf_size == SZ_2M ? 1 : 2);
-
-	munmap(hva, SIZE);
+	else
+		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), 0);
+out:
+	munmap(hva, size);
 	close(fd);
 }
 
@@ -233,6 +291,7 @@ static void check_ram(void *hva, u64 leaf_size)
 
 	TEST_ASSERT(hva && hva != MAP_FAILED, "Backing memory: %s", strerror(errno));
 	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva), EINVAL);
+	/* Without the flag there is nothing against that slot */
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
 	if (s2_dump_exists(vm)) {
 		expect(vm, vcpu, MT_GPA, S2_WB);
@@ -485,7 +544,7 @@ struct piece {
 	const char *type;
 };
 
-/* Each piece is 64 KiB of its own VMA; one without a type is a hole */
+/* Each piece is 64 KiB of its own VMA */
 static void check_pieces(const struct piece *pieces, int nr, u32 slot_flags)
 {
 	void *hva = mt_mmap(-1, SIZE, PROT_READ | PROT_WRITE,
@@ -499,22 +558,26 @@ static void check_pieces(const struct piece *pieces, int nr, u32 slot_flags)
 		mt_require_noncacheable();
 	vm = mt_vm_create(&vcpu, SIZE);
 	for (i = 0; i < nr; i++) {
-		if (!pieces[i].type) {
+		if (!strcmp(pieces[i].type, HOLE)) {
 			munmap(hva + i * SZ_64K, SZ_64K);
 		} else if (strcmp(pieces[i].type, S2_WB)) {
+			void *at = hva + i * SZ_64K;
+
 			fd = mt_test_open(&pieces[i].config);
-			mmap(hva + i * SZ_64K, SZ_64K, PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_FIXED, fd, i * SZ_64K);
+			TEST_ASSERT(mmap(at, SZ_64K, PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_FIXED, fd,
+					 pieces[i].config.flags & RAM ? 0 : i * SZ_64K) == at,
+				    "Piece %d: %s", i, strerror(errno));
 			close(fd);
 		}
 	}
 
 	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, nr * SZ_64K, hva), 0);
 	for (i = 0; i < nr; i++)
-		expect(vm, vcpu, MT_GPA + i * SZ_64K, pieces[i].type ?: REFUSED);
+		expect(vm, vcpu, MT_GPA + i * SZ_64K, pieces[i].type);
 	/* And in the other order, after a refusal */
 	for (i = nr - 1; i >= 0; i--)
-		expect(vm, vcpu, MT_GPA + i * SZ_64K + SZ_32K, pieces[i].type ?: REFUSED);
+		expect(vm, vcpu, MT_GPA + i * SZ_64K + SZ_32K, pieces[i].type);
 	munmap(hva, SIZE);
 	kvm_vm_free(vm);
 }
@@ -530,7 +593,9 @@ MT_TEST(several_vmas)
 		PIECE(WB, WB, 0, S2_WB),
 		PIECE(DEVICE, DEVICE, 0, S2_DEVICE),
 		PIECE(NC, WB, G, S2_NC),
-		PIECE(NC, NC, 0, S2_DEVICE),
+		PIECE(DEVICE, DEVICE, G, S2_NC),
+		PIECE(NC, WB, 0, S2_NC),
+		PIECE(NC, NC, RAM, S2_NC),
 	};
 
 	check_pieces(pieces, ARRAY_SIZE(pieces), 0);
@@ -555,7 +620,7 @@ MT_TEST(hole)
 {
 	static const struct piece pieces[] = {
 		PIECE(NC, NC, G, S2_NC),
-		PIECE(WB, WB, 0, NULL),
+		PIECE(WB, WB, 0, HOLE),
 		PIECE(DEVICE, DEVICE, 0, S2_DEVICE),
 	};
 

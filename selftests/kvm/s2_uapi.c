@@ -61,15 +61,10 @@ static void replace(void *hva, const struct memtype_test_config *config, int fla
 	close(fd);
 }
 
-static void expect_memory_fault(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa)
+/* Refused for its type */
+static void expect_refused(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa)
 {
-	struct mt_result r = mt_access(vcpu, op, gpa, 0);
-
-	MT_EXPECT_ERRNO(r.run_errno, EFAULT);
-	TEST_ASSERT_EQ(r.exit_reason, KVM_EXIT_MEMORY_FAULT);
-	TEST_ASSERT_EQ(r.fault.gpa, gpa & ~(SZ_4K - 1UL));
-	TEST_ASSERT_EQ(r.fault.size, SZ_4K);
-	TEST_ASSERT_EQ(r.fault.flags, 0);
+	mt_expect_memory_fault(vcpu, op, gpa, KVM_MEMORY_EXIT_FLAG_MEMTYPE);
 }
 
 static void expect_runs_nc(struct kvm_vm *vm, struct kvm_vcpu *vcpu)
@@ -80,6 +75,13 @@ static void expect_runs_nc(struct kvm_vm *vm, struct kvm_vcpu *vcpu)
 	TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA, 0), 0x1234);
 	TEST_ASSERT(s2_find(vm, MT_GPA, &range), "Not mapped at stage 2");
 	TEST_ASSERT(!strcmp(range.type, S2_NC), "Mapped as '%s'", range.type);
+}
+
+/* It is the flag that a slot was refused for */
+static void expect_taken_without(struct kvm_vm *vm, void *hva)
+{
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, 0, hva), 0);
 }
 
 TEST_F(uapi, capability)
@@ -127,6 +129,9 @@ TEST_F(uapi, unknown_flags)
 		MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE | BIT(bit),
 					    MT_GPA, SIZE, self->hva), EINVAL);
 	}
+	/* It is the bit: without, the slot is made */
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE,
+				    self->hva), 0);
 }
 
 /* The first version of the ioctl does not know the flag, and it still works */
@@ -153,8 +158,12 @@ TEST_F(uapi, toggle)
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, SIZE, self->hva), EINVAL);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_LOG_DIRTY_PAGES, MT_GPA, SIZE,
 				    self->hva), EINVAL);
-	/* Moving the slot is no way around it */
+	/* Moving the slot is no way around it, while the same move with the flag is made */
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA + SIZE, SIZE, self->hva), EINVAL);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA + SIZE, SIZE,
+				    self->hva), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE,
+				    self->hva), 0);
 	expect_runs_nc(self->vm, self->vcpu);
 
 	/* Dirty logging may be toggled */
@@ -183,7 +192,7 @@ TEST_F(uapi, logging_off_after_replacement)
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE,
 				    self->hva), 0);
-	expect_memory_fault(self->vcpu, MT_LDR, MT_GPA);
+	expect_refused(self->vcpu, MT_LDR, MT_GPA);
 }
 
 /* Nonsense gets the same error with the flag as without */
@@ -252,11 +261,13 @@ TEST_F(uapi, not_pfnmap)
 	mt_require_noncacheable();
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, anon),
 			EINVAL);
+	expect_taken_without(self->vm, anon);
 	/* A page of it is enough */
 	mmap(self->hva + SZ_64K, SZ_4K, PROT_READ | PROT_WRITE,
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE,
 				    self->hva), EINVAL);
+	expect_taken_without(self->vm, self->hva);
 	munmap(anon, SIZE);
 }
 
@@ -272,6 +283,7 @@ TEST_F(uapi, hole)
 		munmap(hva + holes[i], SZ_4K);
 		MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA,
 					    SIZE, hva), EINVAL);
+		expect_taken_without(self->vm, hva);
 		munmap(hva, SIZE);
 	}
 
@@ -279,6 +291,7 @@ TEST_F(uapi, hole)
 	munmap(hva, SIZE);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva),
 			EINVAL);
+	expect_taken_without(self->vm, hva);
 }
 
 /* Its pages are copied into ordinary RAM on write; VM_MAYWRITE is enough */
@@ -294,9 +307,14 @@ TEST_F(uapi, private_writable)
 	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva),
 			EINVAL);
+	expect_taken_without(self->vm, hva);
 	mprotect(hva, SIZE, PROT_READ);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva),
 			EINVAL);
+	munmap(hva, SIZE);
+	/* The same memory, shared */
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva), 0);
 	munmap(hva, SIZE);
 	close(fd);
 }
@@ -310,8 +328,8 @@ TEST_F(uapi, wb_vma)
 	replace(self->hva, &wb, MAP_SHARED);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE,
 				    self->hva), 0);
-	expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + 8);
-	expect_memory_fault(self->vcpu, MT_STR, MT_GPA + SZ_64K + 8);
+	expect_refused(self->vcpu, MT_LDR, MT_GPA + 8);
+	expect_refused(self->vcpu, MT_STR, MT_GPA + SZ_64K + 8);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, SIZE, 0), 0);
 	replace(self->hva, &nc_config, MAP_SHARED);
 	expect_runs_nc(self->vm, self->vcpu);
@@ -338,7 +356,7 @@ TEST_F(uapi, replaced_vma)
 	for (i = 0; i < ARRAY_SIZE(others); i++) {
 		ksft_print_msg("replacement %d\n", i);
 		replace(self->hva, &others[i], MAP_SHARED);
-		expect_memory_fault(self->vcpu, MT_STR, MT_GPA + SZ_4K);
+		expect_refused(self->vcpu, MT_STR, MT_GPA + SZ_4K);
 		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, SIZE, 0), 0);
 		replace(self->hva, &nc_config, MAP_SHARED);
 		expect_runs_nc(self->vm, self->vcpu);
@@ -347,16 +365,16 @@ TEST_F(uapi, replaced_vma)
 	/* Ordinary memory, also below a private PFNMAP mapping after a write */
 	mmap(self->hva, SIZE, PROT_READ | PROT_WRITE,
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	expect_memory_fault(self->vcpu, MT_LDR, MT_GPA);
+	expect_refused(self->vcpu, MT_LDR, MT_GPA);
 	replace(self->hva, &(struct memtype_test_config) {
 		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
 		.flags = MEMTYPE_TEST_POPULATE }, MAP_PRIVATE);
 	*(u64 *)self->hva = 1;
-	expect_memory_fault(self->vcpu, MT_LDR, MT_GPA);
+	expect_refused(self->vcpu, MT_LDR, MT_GPA);
 
-	/* Nothing */
+	/* Nothing: that is no matter of types */
 	munmap(self->hva, SIZE);
-	expect_memory_fault(self->vcpu, MT_LDR, MT_GPA);
+	mt_expect_memory_fault(self->vcpu, MT_LDR, MT_GPA, 0);
 
 	replace(self->hva, &nc_config, MAP_SHARED);
 	expect_runs_nc(self->vm, self->vcpu);
@@ -388,10 +406,10 @@ TEST_F(uapi, memory_fault_without_flag)
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, SIZE, hva), 0);
 	munmap(hva + SZ_4K, SZ_4K);
 	mt_access_ok(self->vcpu, MT_STR, MT_GPA, 1);
-	expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + SZ_4K);
-	expect_memory_fault(self->vcpu, MT_STR, MT_GPA + SZ_4K + 16);
+	mt_expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + SZ_4K, 0);
+	mt_expect_memory_fault(self->vcpu, MT_STR, MT_GPA + SZ_4K + 16, 0);
 	mprotect(hva + SZ_8K, SZ_4K, PROT_NONE);
-	expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + SZ_8K);
+	mt_expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + SZ_8K, 0);
 	mt_access_ok(self->vcpu, MT_STR, MT_GPA, 2);
 	munmap(hva, SIZE);
 }

@@ -61,6 +61,16 @@ void mt_zap(int fd, u64 offset, u64 size)
 		    strerror(errno));
 }
 
+void mt_evict(int fd, u64 offset, u64 size, bool to_ram)
+{
+	struct memtype_test_evict evict = {
+		.offset = offset, .size = size, .to_ram = to_ram,
+	};
+
+	TEST_ASSERT(!ioctl(fd, MEMTYPE_TEST_EVICT, &evict), "MEMTYPE_TEST_EVICT: %s",
+		    strerror(errno));
+}
+
 struct memtype_test_pte mt_host_pte(int fd, void *hva)
 {
 	struct memtype_test_pte pte = { .addr = (u64)hva };

@@ -6,6 +6,7 @@
 #ifndef SELFTEST_BACKING_H
 #define SELFTEST_BACKING_H
 
+#include <stdbool.h>
 #include <linux/types.h>
 
 #include "memtype_test.h"
@@ -19,6 +20,8 @@ int mt_test_open(const struct memtype_test_config *config);
 /* Aligned as the file offset is, up to 2 MiB */
 void *mt_mmap(int fd, u64 size, int prot, int flags, u64 offset);
 void mt_zap(int fd, u64 offset, u64 size);
+/* Move pages of a MEMTYPE_TEST_EVICTABLE file to system memory, or back */
+void mt_evict(int fd, u64 offset, u64 size, bool to_ram);
 /* The host's entry, after reading (or writing) there so that it exists */
 struct memtype_test_pte mt_host_pte(int fd, void *hva);
 /* The same of a page in any mapping, read there first; opens the module by itself */

@@ -13,6 +13,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bitfield.h>
+#include <linux/bitmap.h>
 #include <linux/fs.h>
 #include <linux/ioport.h>
 #include <linux/memremap.h>
@@ -42,12 +43,17 @@ static struct dev_pagemap alias_pgmap = {
 static bool alias_ready;
 static DEFINE_MUTEX(alias_lock);
 
+#define EVICTABLE_PAGES		(MEMTYPE_TEST_RAM_SIZE >> PAGE_SHIFT)
+
 /* A file is configured until its first mmap(), then it is what it is */
 struct memtype_file {
 	struct memtype_test_config config;
 	struct mutex lock;	/* protects config, mapped and ram */
 	bool mapped;
-	void *ram;		/* behind MEMTYPE_TEST_RAM */
+	void *ram;		/* behind MEMTYPE_TEST_RAM and _EVICTABLE */
+	/* Nests inside mmap_lock: a page is in one place, and its entry says where */
+	struct mutex evict_lock;
+	DECLARE_BITMAP(in_ram, EVICTABLE_PAGES);	/* protected by evict_lock */
 };
 
 static int memtype_alias_get(void)
@@ -96,6 +102,9 @@ static unsigned long memtype_pfns(const struct memtype_file *mf,
 		end += MEMTYPE_TEST_ALIAS_SIZE;
 	}
 
+	if (config->flags & MEMTYPE_TEST_EVICTABLE)
+		end = start + config->offset + MEMTYPE_TEST_RAM_SIZE;
+
 	start += config->offset;
 	*nr = (end - start) >> PAGE_SHIFT;
 	return PHYS_PFN(start);
@@ -118,6 +127,27 @@ static vm_fault_t memtype_fault(struct vm_fault *vmf)
 	return vmf_insert_pfn_prot(vma, vmf->address, pfn,
 				   memtype_pgprot(vma->vm_page_prot,
 						  config->pte_type));
+}
+
+static vm_fault_t memtype_evictable_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct memtype_file *mf = vma->vm_file->private_data;
+	unsigned long nr, pfn = memtype_pfns(mf, &nr);
+	u32 type = mf->config.pte_type;
+
+	if (vmf->pgoff >= nr)
+		return VM_FAULT_SIGBUS;
+
+	guard(mutex)(&mf->evict_lock);
+
+	if (test_bit(vmf->pgoff, mf->in_ram)) {
+		pfn = PHYS_PFN(virt_to_phys(mf->ram));
+		type = MEMTYPE_TEST_WB;
+	}
+
+	return vmf_insert_pfn_prot(vma, vmf->address, pfn + vmf->pgoff,
+				   memtype_pgprot(vma->vm_page_prot, type));
 }
 
 static vm_fault_t memtype_huge_fault(struct vm_fault *vmf, unsigned int order)
@@ -158,6 +188,10 @@ static const struct vm_operations_struct memtype_mkwrite_vm_ops = {
 	.pfn_mkwrite = memtype_pfn_mkwrite,
 };
 
+static const struct vm_operations_struct memtype_evictable_vm_ops = {
+	.fault = memtype_evictable_fault,
+};
+
 static int memtype_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct memtype_file *mf = file->private_data;
@@ -188,8 +222,12 @@ static int memtype_mmap(struct file *file, struct vm_area_struct *vma)
 				       vma->vm_end - vma->vm_start, prot);
 	}
 
-	vma->vm_ops = config->flags & MEMTYPE_TEST_MKWRITE ?
-		      &memtype_mkwrite_vm_ops : &memtype_vm_ops;
+	if (config->flags & MEMTYPE_TEST_EVICTABLE)
+		vma->vm_ops = &memtype_evictable_vm_ops;
+	else if (config->flags & MEMTYPE_TEST_MKWRITE)
+		vma->vm_ops = &memtype_mkwrite_vm_ops;
+	else
+		vma->vm_ops = &memtype_vm_ops;
 	return 0;
 }
 
@@ -215,6 +253,11 @@ static int memtype_set_config(struct memtype_file *mf,
 	if (config->flags & MEMTYPE_TEST_RAM &&
 	    config->flags & (MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_PMD))
 		return -EINVAL;
+	if (config->flags & MEMTYPE_TEST_EVICTABLE &&
+	    config->flags & ~(MEMTYPE_TEST_EVICTABLE | MEMTYPE_TEST_GRANT))
+		return -EINVAL;
+	if (config->flags & MEMTYPE_TEST_EVICTABLE)
+		len -= MEMTYPE_TEST_RAM_SIZE;
 	if (config->flags & MEMTYPE_TEST_ALIAS)
 		len = MEMTYPE_TEST_ALIAS_SIZE;
 	if (config->flags & MEMTYPE_TEST_RAM)
@@ -231,7 +274,7 @@ static int memtype_set_config(struct memtype_file *mf,
 	guard(mutex)(&mf->lock);
 	if (mf->mapped)
 		return -EBUSY;
-	if (config->flags & MEMTYPE_TEST_RAM && !mf->ram) {
+	if (config->flags & (MEMTYPE_TEST_RAM | MEMTYPE_TEST_EVICTABLE) && !mf->ram) {
 		mf->ram = alloc_pages_exact(MEMTYPE_TEST_RAM_SIZE,
 					    GFP_KERNEL | __GFP_ZERO);
 		if (!mf->ram)
@@ -248,6 +291,48 @@ static int memtype_zap(struct file *file, const struct memtype_test_zap *zap)
 		return -EINVAL;
 
 	unmap_mapping_range(file->f_mapping, zap->offset, zap->size, 1);
+	return 0;
+}
+
+static int memtype_evict(struct file *file,
+			 const struct memtype_test_evict *evict)
+{
+	struct memtype_file *mf = file->private_data;
+	unsigned long page, end;
+	void *range;
+
+	if (!(mf->config.flags & MEMTYPE_TEST_EVICTABLE) || evict->pad ||
+	    evict->to_ram > 1)
+		return -EINVAL;
+	if (!PAGE_ALIGNED(evict->offset) || !PAGE_ALIGNED(evict->size) ||
+	    !evict->size || evict->offset >= MEMTYPE_TEST_RAM_SIZE ||
+	    evict->size > MEMTYPE_TEST_RAM_SIZE - evict->offset)
+		return -EINVAL;
+
+	range = memremap(base + mf->config.offset, MEMTYPE_TEST_RAM_SIZE,
+			 MEMREMAP_WC);
+	if (!range)
+		return -ENOMEM;
+
+	page = evict->offset >> PAGE_SHIFT;
+	end = page + (evict->size >> PAGE_SHIFT);
+	scoped_guard(mutex, &mf->evict_lock) {
+		/* With nobody's entries left, and no fault to make new ones */
+		unmap_mapping_range(file->f_mapping, evict->offset, evict->size, 1);
+		for (; page < end; page++) {
+			void *in_range = range + page * PAGE_SIZE;
+			void *in_ram = mf->ram + page * PAGE_SIZE;
+
+			if (test_bit(page, mf->in_ram) == evict->to_ram)
+				continue;
+			if (evict->to_ram)
+				memcpy(in_ram, in_range, PAGE_SIZE);
+			else
+				memcpy(in_range, in_ram, PAGE_SIZE);
+			__change_bit(page, mf->in_ram);
+		}
+	}
+	memunmap(range);
 	return 0;
 }
 
@@ -295,6 +380,7 @@ static long memtype_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 {
 	void __user *uarg = (void __user *)arg;
 	struct memtype_test_config config;
+	struct memtype_test_evict evict;
 	struct memtype_test_zap zap;
 	struct memtype_test_pte pte;
 	int ret;
@@ -308,6 +394,10 @@ static long memtype_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		if (copy_from_user(&zap, uarg, sizeof(zap)))
 			return -EFAULT;
 		return memtype_zap(file, &zap);
+	case MEMTYPE_TEST_EVICT:
+		if (copy_from_user(&evict, uarg, sizeof(evict)))
+			return -EFAULT;
+		return memtype_evict(file, &evict);
 	case MEMTYPE_TEST_GET_PTE:
 		if (copy_from_user(&pte, uarg, sizeof(pte)))
 			return -EFAULT;
@@ -328,6 +418,7 @@ static int memtype_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 
 	mutex_init(&mf->lock);
+	mutex_init(&mf->evict_lock);
 	file->private_data = mf;
 	return 0;
 }

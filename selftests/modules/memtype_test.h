@@ -30,9 +30,18 @@
 /* Use RAM of the kernel's instead, which has a cacheable linear mapping, too */
 #define MEMTYPE_TEST_RAM	_BITUL(5)
 
+/*
+ * Pages move between the range and RAM of the kernel's, as those of a buffer that is
+ * evicted from VRAM to system memory and brought back: see MEMTYPE_TEST_EVICT. The
+ * file has MEMTYPE_TEST_RAM_SIZE bytes. pte_type is the type of what is in the
+ * range; entries of what is in RAM are Write-Back.
+ */
+#define MEMTYPE_TEST_EVICTABLE	_BITUL(6)
+
 #define MEMTYPE_TEST_FLAGS	(MEMTYPE_TEST_GRANT | MEMTYPE_TEST_PMD |	\
 				 MEMTYPE_TEST_POPULATE | MEMTYPE_TEST_MKWRITE |	\
-				 MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_RAM)
+				 MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_RAM |	\
+				 MEMTYPE_TEST_EVICTABLE)
 
 /* Size of the part behind MEMTYPE_TEST_ALIAS, at the end of the range */
 #define MEMTYPE_TEST_ALIAS_SIZE	(4 << 20)
@@ -67,6 +76,23 @@ struct memtype_test_zap {
 };
 
 /**
+ * struct memtype_test_evict - move pages of a MEMTYPE_TEST_EVICTABLE file
+ * @offset: file offset in bytes
+ * @size: in bytes
+ * @to_ram: 1 to system memory, 0 back to the range; what is there already stays
+ * @pad: must be zero
+ *
+ * The entries are removed, the content is copied, and the next access finds it
+ * where it is then.
+ */
+struct memtype_test_evict {
+	__u64 offset;
+	__u64 size;
+	__u32 to_ram;
+	__u32 pad;
+};
+
+/**
  * struct memtype_test_pte - the host entry at a user address of a PFNMAP VMA
  * @addr: user address, in
  * @phys: physical address, out
@@ -89,5 +115,7 @@ struct memtype_test_pte {
 #define MEMTYPE_TEST_CONFIG	_IOW('M', 0x40, struct memtype_test_config)
 #define MEMTYPE_TEST_ZAP	_IOW('M', 0x41, struct memtype_test_zap)
 #define MEMTYPE_TEST_GET_PTE	_IOWR('M', 0x42, struct memtype_test_pte)
+
+#define MEMTYPE_TEST_EVICT	_IOW('M', 0x43, struct memtype_test_evict)
 
 #endif /* _MEMTYPE_TEST_H */

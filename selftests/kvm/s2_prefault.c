@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * s2_prefault - KVM_PRE_FAULT_MEMORY does what the guest's faults would do
+ *
+ * A VMM that populates a slot before the guest runs must get the leaves that the
+ * guest's own writes would get, in type and in size, must be told of what is refused,
+ * where and why, with the errors of KVM_RUN, and must be able to go on from there. A
+ * guest then runs without a single exit for that memory.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
+#include "kselftest_harness.h"
+
+#include "backing.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+#include "s2_dump.h"
+
+#define SIZE		SZ_8M
+
+static const struct memtype_test_config nc_pages = {
+	.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
+}, nc_blocks = {
+	.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
+	.flags = MEMTYPE_TEST_PMD,
+}, nc_in_wb = {
+	.vma_type = MEMTYPE_TEST_WB, .pte_type = MEMTYPE_TEST_NC,
+}, device = {
+	.vma_type = MEMTYPE_TEST_DEVICE, .pte_type = MEMTYPE_TEST_DEVICE,
+};
+
+static void require_prefault(void)
+{
+	if (mt_host_is_pkvm())
+		mt_skip("no dump in protected mode");
+	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		mt_skip("KVM_CAP_PRE_FAULT_MEMORY is not supported");
+}
+
+/* One call; returns its errno and leaves in *range what it has left to do */
+static int prefault_once(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range)
+{
+	return __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, range) ? errno : 0;
+}
+
+/*
+ * As a VMM does it: again until nothing is left. A call that has got somewhere
+ * succeeds, and says by the range where to go on.
+ */
+static int prefault(struct kvm_vcpu *vcpu, u64 gpa, u64 size, struct kvm_pre_fault_memory *left)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = size };
+	int ret, calls = 0;
+
+	do {
+		u64 before = range.size;
+
+		ret = prefault_once(vcpu, &range);
+		TEST_ASSERT(range.gpa + range.size == gpa + size, "%#lx bytes left at %#lx",
+			    (unsigned long)range.size, (unsigned long)range.gpa);
+		TEST_ASSERT(ret || range.size < before, "Success, but no progress");
+		TEST_ASSERT(++calls < 100000, "It does not end");
+	} while (range.size && (!ret || ret == EINTR || ret == EAGAIN));
+
+	if (left)
+		*left = range;
+	return ret;
+}
+
+static u64 exits(struct kvm_vcpu *vcpu)
+{
+	return vcpu_get_stat(vcpu, exits);
+}
+
+/* ---- what it installs ---- */
+
+static void check_populated(void *hva, u32 slot_flags, const char *type, u64 leaf_size,
+			    bool writable)
+{
+	struct s2_range *ranges;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	u64 leaves, before;
+	size_t i, nr;
+
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, SIZE, hva), 0);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
+
+	/* No vCPU has run yet */
+	nr = s2_dump(vm, MT_GPA, SIZE, &ranges);
+	TEST_ASSERT(nr, "Nothing is mapped");
+	for (i = 0; i < nr; i++) {
+		TEST_ASSERT(s2_type_is(&ranges[i], type), "%#lx-%#lx is '%s', expected '%s'",
+			    (unsigned long)ranges[i].start, (unsigned long)ranges[i].end,
+			    ranges[i].type, type);
+		TEST_ASSERT(ranges[i].readable, "%#lx is not readable",
+			    (unsigned long)ranges[i].start);
+		TEST_ASSERT(ranges[i].writable == writable, "%#lx: writable is %d",
+			    (unsigned long)ranges[i].start, ranges[i].writable);
+		if (strcmp(type, S2_WB))
+			TEST_ASSERT(ranges[i].xn, "%#lx is executable",
+				    (unsigned long)ranges[i].start);
+	}
+	free(ranges);
+	leaves = s2_count(vm, MT_GPA, SIZE, 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, leaf_size), SIZE / leaf_size);
+	TEST_ASSERT_EQ(leaves, SIZE / leaf_size);
+
+	/* Again, it changes nothing */
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), leaves);
+
+	if (writable) {
+		/* The guest's code and page tables are mapped as it runs, the slot is */
+		before = exits(vcpu);
+		mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+		TEST_ASSERT(exits(vcpu) - before < SIZE / SZ_4K / 4,
+			    "%lu exits for a slot that is populated",
+			    (unsigned long)(exits(vcpu) - before));
+		TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), leaves);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + 5 * SZ_4K)), 5);
+	}
+	kvm_vm_free(vm);
+}
+
+static void check_driver(const struct memtype_test_config *config, u32 slot_flags,
+			 const char *type, u64 leaf_size)
+{
+	void *hva;
+	int fd;
+
+	require_prefault();
+	mt_require_pfnmap();
+	if (slot_flags & KVM_MEM_NONCACHEABLE)
+		mt_require_noncacheable();
+	fd = mt_test_open(config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	check_populated(hva, slot_flags, type, leaf_size,
+			!(slot_flags & (KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)));
+	munmap(hva, SIZE);
+	close(fd);
+}
+
+/* Memory that nobody has written to is mapped as a read would map it */
+MT_TEST(untouched)
+{
+	struct s2_range range;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva;
+
+	require_prefault();
+	hva = mt_anon(SIZE);
+	madvise(hva, SIZE, MADV_NOHUGEPAGE);
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SZ_4K), SIZE / SZ_4K);
+	TEST_ASSERT(s2_find(vm, MT_GPA, &range) && !range.writable, "Copies have been made");
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + 5 * SZ_4K)), 5);
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+}
+
+MT_TEST(anonymous)
+{
+	void *hva = mt_anon(SIZE);
+
+	require_prefault();
+	madvise(hva, SIZE, MADV_NOHUGEPAGE);
+	memset(hva, 1, SIZE);
+	check_populated(hva, 0, S2_WB, SZ_4K, true);
+}
+
+MT_TEST(anonymous_thp)
+{
+	void *hva = mt_anon(SIZE);
+
+	require_prefault();
+	madvise(hva, SIZE, MADV_HUGEPAGE);
+	memset(hva, 1, SIZE);
+	check_populated(hva, 0, S2_WB, SZ_2M, true);
+}
+
+MT_TEST(hugetlb)
+{
+	void *hva = mt_hugetlb(SIZE);
+
+	require_prefault();
+	if (!hva)
+		mt_skip("no huge pages");
+	memset(hva, 1, SIZE);
+	check_populated(hva, 0, S2_WB, SZ_2M, true);
+}
+
+MT_TEST(pages)
+{
+	check_driver(&nc_pages, 0, S2_NC, SZ_4K);
+}
+
+MT_TEST(blocks)
+{
+	check_driver(&nc_blocks, 0, S2_NC, SZ_2M);
+}
+
+MT_TEST(device_pages)
+{
+	check_driver(&device, 0, S2_DEVICE, SZ_4K);
+}
+
+MT_TEST(flag_pages)
+{
+	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
+}
+
+MT_TEST(flag_in_wb)
+{
+	check_driver(&nc_in_wb, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
+}
+
+MT_TEST(flag_blocks)
+{
+	check_driver(&nc_blocks, KVM_MEM_NONCACHEABLE, S2_NC, SZ_2M);
+}
+
+MT_TEST(flag_readonly)
+{
+	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE | KVM_MEM_READONLY, S2_NC, SZ_4K);
+}
+
+/* Where writes are logged, nothing counts as written, and nothing is writable */
+static void check_logging(const struct memtype_test_config *config)
+{
+	unsigned long *bitmap = calloc(SIZE / SZ_4K / 8, 1);
+	struct s2_range *ranges;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	size_t i, nr;
+	void *hva;
+	int fd;
+
+	require_prefault();
+	mt_require_noncacheable();
+	fd = mt_test_open(config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE | KVM_MEM_LOG_DIRTY_PAGES,
+				    MT_GPA, SIZE, hva), 0);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
+	mt_expect_nc(vm, MT_GPA, SIZE, "populated");
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SZ_4K), SIZE / SZ_4K);
+	nr = s2_dump(vm, MT_GPA, SIZE, &ranges);
+	for (i = 0; i < nr; i++)
+		TEST_ASSERT(!ranges[i].writable, "%#lx is writable",
+			    (unsigned long)ranges[i].start);
+	free(ranges);
+	kvm_vm_get_dirty_log(vm, MT_SLOT, bitmap);
+	for (i = 0; i < SIZE / SZ_4K; i++)
+		TEST_ASSERT(!test_bit(i, bitmap), "Page %lu is dirty", (unsigned long)i);
+	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_64K, 1);
+	kvm_vm_get_dirty_log(vm, MT_SLOT, bitmap);
+	for (i = 0; i < SIZE / SZ_4K; i++)
+		TEST_ASSERT_EQ(test_bit(i, bitmap), i == SZ_64K / SZ_4K);
+	free(bitmap);
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+	close(fd);
+}
+
+MT_TEST(flag_logging_4k)
+{
+	check_logging(&nc_pages);
+}
+
+MT_TEST(flag_logging_2m)
+{
+	check_logging(&nc_blocks);
+}
+
+/* ---- what it refuses ---- */
+
+/* The first half is in order, and is populated */
+static void check_refused(void *second, int second_flags, int second_fd, u32 slot_flags,
+			  int want_errno, u64 want_flags)
+{
+	struct kvm_pre_fault_memory left;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	struct mt_result r;
+	void *hva;
+	int fd;
+
+	fd = mt_test_open(&nc_pages);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, SIZE, hva), 0);
+	TEST_ASSERT(mmap(hva + SIZE / 2, SIZE / 2, PROT_READ | PROT_WRITE,
+			 second_flags | MAP_FIXED, second_fd, 0) == hva + SIZE / 2,
+		    "mmap: %s", strerror(errno));
+
+	vcpu->run->exit_reason = 0;
+	memset(&vcpu->run->memory_fault, 0, sizeof(vcpu->run->memory_fault));
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, &left), want_errno);
+	TEST_ASSERT_EQ(left.gpa, MT_GPA + SIZE / 2);
+	TEST_ASSERT_EQ(left.size, SIZE / 2);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / 2 / SZ_4K);
+	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(vcpu->run->memory_fault.gpa, MT_GPA + SIZE / 2);
+	TEST_ASSERT_EQ(vcpu->run->memory_fault.size, SZ_4K);
+	TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, want_flags);
+
+	/* A call that gets somewhere says so, and the next one has the error */
+	left = (struct kvm_pre_fault_memory) {
+		.gpa = MT_GPA + SIZE / 2 - SZ_64K, .size = SZ_128K,
+	};
+	MT_EXPECT_ERRNO(prefault_once(vcpu, &left), 0);
+	TEST_ASSERT_EQ(left.gpa, MT_GPA + SIZE / 2);
+	TEST_ASSERT_EQ(left.size, SZ_64K);
+	MT_EXPECT_ERRNO(prefault_once(vcpu, &left), want_errno);
+
+	/* It is KVM_RUN's own answer */
+	r = mt_access(vcpu, MT_LDR, MT_GPA + SIZE / 2, 0);
+	MT_EXPECT_ERRNO(r.run_errno, want_errno);
+	TEST_ASSERT_EQ(r.exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(r.fault.flags, want_flags);
+
+	/* What has been mended is populated from there on */
+	TEST_ASSERT(mmap(hva + SIZE / 2, SIZE / 2, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, SIZE / 2) == hva + SIZE / 2,
+		    "mmap: %s", strerror(errno));
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA + SIZE / 2, SIZE / 2, NULL), 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / SZ_4K);
+	mt_expect_nc(vm, MT_GPA, SIZE, "mended");
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+	close(fd);
+}
+
+MT_TEST(flag_refused)
+{
+	static const struct memtype_test_config wb = {};
+	int fd;
+
+	require_prefault();
+	mt_require_noncacheable();
+	check_refused(NULL, MAP_PRIVATE | MAP_ANONYMOUS, -1, KVM_MEM_NONCACHEABLE, EFAULT,
+		      KVM_MEMORY_EXIT_FLAG_MEMTYPE);
+	fd = mt_test_open(&device);
+	check_refused(NULL, MAP_SHARED, fd, KVM_MEM_NONCACHEABLE, EFAULT,
+		      KVM_MEMORY_EXIT_FLAG_MEMTYPE);
+	close(fd);
+	fd = mt_test_open(&wb);
+	check_refused(NULL, MAP_SHARED, fd, KVM_MEM_NONCACHEABLE, EFAULT,
+		      KVM_MEMORY_EXIT_FLAG_MEMTYPE);
+	close(fd);
+}
+
+/* A page that is not there is no matter of types */
+MT_TEST(hole)
+{
+	struct kvm_pre_fault_memory left;
+	void *hva = mt_anon(SIZE);
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	require_prefault();
+	madvise(hva, SIZE, MADV_NOHUGEPAGE);
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	munmap(hva + SZ_64K, SZ_4K);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, &left), EFAULT);
+	TEST_ASSERT_EQ(left.gpa, MT_GPA + SZ_64K);
+	TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, 0);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA + SZ_64K + SZ_4K, SIZE - SZ_64K - SZ_4K, NULL), 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / SZ_4K - 1);
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+}
+
+/* Nonsense; each has a neighbour that is none */
+MT_TEST(bad_ranges)
+{
+	static const struct {
+		u64 gpa, size, flags;
+		int want;
+	} bad[] = {
+		{ MT_GPA,		SZ_4K,		0,	0 },
+		{ MT_GPA + 8,		SZ_4K,		0,	EINVAL },
+		{ MT_GPA,		SZ_4K + 8,	0,	EINVAL },
+		{ MT_GPA,		0,		0,	EINVAL },
+		{ MT_GPA,		SZ_4K,		1,	EINVAL },
+		{ MT_GPA,		-(u64)MT_GPA,	0,	EINVAL },
+		{ MT_GPA + SIZE,	SZ_4K,		0,	ENOENT },
+		{ MT_GPA + SIZE - SZ_4K, SZ_4K,		0,	0 },
+	};
+	struct kvm_pre_fault_memory range;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva = mt_anon(SIZE);
+	int i;
+
+	require_prefault();
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		ksft_print_msg("range %d\n", i);
+		range = (struct kvm_pre_fault_memory) {
+			.gpa = bad[i].gpa, .size = bad[i].size, .flags = bad[i].flags,
+		};
+		MT_EXPECT_ERRNO(prefault_once(vcpu, &range), bad[i].want);
+	}
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+}
+
+/* ---- who else is there ---- */
+
+static void on_signal(int sig)
+{
+}
+
+static struct {
+	pthread_t target;
+	void *hva;
+	int fd;
+	bool stop;
+	u64 done;
+} other;
+
+static void *send_signals(void *unused)
+{
+	for (; !READ_ONCE(other.stop); other.done++) {
+		pthread_kill(other.target, SIGUSR1);
+		usleep(200);
+	}
+	return NULL;
+}
+
+static void *zap_pages(void *unused)
+{
+	for (; !READ_ONCE(other.stop); other.done++)
+		mt_zap(other.fd, other.done * 7 % 1000 * SZ_4K, 16 * SZ_4K);
+	return NULL;
+}
+
+/* Interrupted, it can be called again with the range that it has left */
+static void check_with(void *(*fn)(void *))
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	pthread_t thread;
+	int i;
+
+	require_prefault();
+	mt_require_pfnmap();
+	sigaction(SIGUSR1, &sa, NULL);
+	other.target = pthread_self();
+	other.fd = mt_test_open(&nc_pages);
+	other.hva = mt_mmap(other.fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, other.hva), 0);
+	pthread_create(&thread, NULL, fn, NULL);
+	for (i = 0; i < 20; i++) {
+		mt_zap(other.fd, 0, SIZE);
+		MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
+	}
+	WRITE_ONCE(other.stop, true);
+	pthread_join(thread, NULL);
+	TEST_ASSERT(other.done > 3, "Nobody was there");
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SZ_4K), SIZE / SZ_4K);
+	mt_expect_nc(vm, MT_GPA, SIZE, "populated");
+	kvm_vm_free(vm);
+	munmap(other.hva, SIZE);
+	close(other.fd);
+}
+
+MT_TEST(signals)
+{
+	check_with(send_signals);
+}
+
+MT_TEST(zaps)
+{
+	check_with(zap_pages);
+}
+
+TEST_HARNESS_MAIN

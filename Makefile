@@ -17,7 +17,8 @@ help:
 	@echo 'make run      build the patched kernel, boot it, show which memory has which type'
 	@echo 'make demo     the same for guests of an unmodified QEMU, and a picture from one'
 	@echo 'make check    everything that can be tested; last line: passed, failed, skipped'
-	@echo 'make bench    exact cost of a stage-2 fault, unpatched and patched'
+	@echo 'make bench    exact cost of stage-2 faults and of memslots, unpatched and patched'
+	@echo 'make mutants  break the patched kernel on purpose: the tests must see it'
 	@echo 'make gates    the part of check that boots nothing'
 	@echo 'make bisect   build every commit of the series alone'
 	@echo 'make apply    put the series onto a branch of your own kernel tree: TREE=/path'
@@ -43,7 +44,7 @@ help:
 	@echo
 	@echo 'Everything that is made is in $(CACHE)'
 
-run demo check bench apply tree export:
+run demo check bench mutants apply tree export:
 	@$(RIG)/$@.sh
 
 gates:
@@ -71,4 +72,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench apply headers_install tree export gates bisect debug module deb clean
+.PHONY: help run demo check bench mutants apply headers_install tree export gates bisect debug module deb clean

@@ -1,0 +1,77 @@
+#!/usr/bin/awk -f
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: bench.awk <counts of the unpatched kernel> <counts of the patched kernel>
+#
+# Makes the table of what s2_fault_bench has counted on both. Each row is a name, what
+# it is compared with, what it is, the ratio, and the limit of that: the promise. Exits
+# with a failure where one is not kept.
+
+# What there is in "was" is compared with "is"; both are names of counts
+function row(name, was, is, limit,   r) {
+	r = sprintf("%.4f", was ? is / was : 0)
+	printf "%-28s %12s %12s %8s %8s\n", name, was, is, r, limit
+	if (was == "" || is == "" || was + 0 == 0) {
+		print "FAILED: " name " was not counted"
+		bad = 1
+	} else if (is > limit * was) {
+		print "FAILED: " name " is " r ", its limit is " limit
+		bad = 1
+	}
+}
+
+# A count that must be what it is
+function count(name, is, want) {
+	printf "%-28s %12s %12s\n", name, want, is
+	if (is == "" || is != want) {
+		print "FAILED: " name " is " is ", must be " want
+		bad = 1
+	}
+}
+
+function head(title, was, is) {
+	printf "%s# %s: %s, %s, ratio, limit\n", n++ ? "\n" : "", title, was, is
+}
+
+NR == FNR { old[$1] = $2; next }
+{ new[$1] = $2 }
+
+END {
+	head("instructions of a stage-2 fault", "unpatched", "patched")
+	split("read_anon write_anon permission_anon read_hugetlb write_hugetlb " \
+	      "permission_hugetlb read_pfnmap write_pfnmap permission_pfnmap " \
+	      "read_pfnmap_2m write_pfnmap_2m", same, " ")
+	for (i = 1; i in same; i++)
+		row(same[i], old[same[i]], new[same[i]], "1.005")
+
+	head("instructions of a fault in a flagged slot", "unpatched without the flag", "patched")
+	row("read_flagged", old["read_pfnmap"], new["read_flagged"], "1.000")
+	row("write_flagged", old["write_pfnmap"], new["write_flagged"], "1.000")
+	row("read_flagged_2m", old["read_pfnmap_2m"], new["read_flagged_2m"], "1.000")
+	row("write_flagged_2m", old["write_pfnmap_2m"], new["write_flagged_2m"], "1.000")
+
+	head("exits to fill 1 GiB of a flagged slot", "expected", "patched")
+	count("exits_1g_4k", new["exits_1g_4k"], 262144)
+	count("exits_1g_2m", new["exits_1g_2m"], 512)
+	count("exits_1g_4k_populated", new["exits_1g_4k_populated"], 0)
+	count("exits_1g_2m_populated", new["exits_1g_2m_populated"], 0)
+
+	head("instructions to populate 1 GiB of it", "by faults", "by KVM_PRE_FAULT_MEMORY")
+	row("populate_1g_2m", 512 * new["write_flagged_2m"], new["populate_1g_2m"], "0.600")
+	row("populate_1g_4k", 262144 * new["write_flagged"], new["populate_1g_4k"], "1.000")
+
+	head("instructions of a memslot", "plain", "flagged, of the same memory")
+	split("1 16 256 4096 16384", sizes, " ")
+	for (i = 1; i in sizes; i++) {
+		m = sizes[i] "M"
+		row("create_" m, new["create_" m "_pfnmap"], new["create_" m "_flagged"], "1.050")
+		row("delete_" m, new["delete_" m "_pfnmap"], new["delete_" m "_flagged"], "1.050")
+	}
+	head("instructions to log a memslot", "plain, of anonymous memory", "flagged")
+	for (i = 1; i in sizes; i++) {
+		m = sizes[i] "M"
+		row("log_on_" m, new["log_on_" m "_anon"], new["log_on_" m "_flagged"], "1.050")
+		row("log_off_" m, new["log_off_" m "_anon"], new["log_off_" m "_flagged"], "1.050")
+	}
+	exit bad
+}

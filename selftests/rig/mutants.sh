@@ -1,0 +1,109 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# make mutants: breaks the patched kernel in one way after the other, and sees that
+# the test that is there for it fails. ONLY= names mutants.
+#
+# A mutant is a patch to the patched kernel, selftests/mutants/<name>.patch. Two lines
+# at its top say which test must catch it, by the name that it has in the results, and
+# in which configuration (n1 is one without FEAT_S2FWB, n2 and max have it):
+#
+#   # test: s2_policy/table.flag_nc_alias.row
+#   # config: n1
+#
+# Only that test is run, and it must fail in that very subtest. What the mutant does
+# not break is proved by make check, on the kernel without it.
+
+. "$(dirname "$0")/lib.sh"
+
+mutants=$TOP/selftests/mutants
+all=$(cd "$mutants" && find . -name '*.patch' | sed 's|^\./||; s|\.patch$||' | sort)
+chosen=$(echo "${ONLY:-}" | tr ',' ' ')
+for m in $chosen; do
+	one_of ONLY "$m" "$all"
+done
+: "${chosen:=$all}"
+
+# header MUTANT WORD
+header() { sed -n "s/^# $2: //p" "$mutants/$1.patch" | head -n 1; }
+
+for m in $chosen; do
+	test=$(header "$m" test)
+	config=$(header "$m" config)
+	[ -n "$test" ] || die "$m.patch does not name its test"
+	one_of "$m.patch: config" "$config" "$(rig_configs both)"
+	awk -v t="${test%%/*}" '!/^#/ && $3 == t { found = 1 } END { exit !found }' \
+		"$TOP/selftests/tests" || die "$m.patch: selftests/tests has no ${test%%/*}"
+done
+
+"$RIG/tools.sh"
+lock
+"$RIG/base.sh"
+"$RIG/build.sh" patched
+"$RIG/initramfs.sh" tests
+"$RIG/initramfs.sh" modules "$W/patched/$BUILD"
+
+# A tree and a build directory of their own: from one mutant to the next it is what the
+# patch touches that is compiled
+tree=$W/mutants log=$LOGS/mutants/log
+mkdir -p "$LOGS/mutants"
+: >"$log"
+applied=$("$RIG/tree.sh" apply)
+commit=$(git -C "$applied" rev-parse "refs/rig/$SERIES")
+[ -d "$tree" ] || {
+	git -C "$W/src" worktree prune
+	git -C "$W/src" worktree add -q --detach "$tree" "$commit"
+}
+git -C "$tree" checkout -q -f --detach "$commit"
+mkdir -p "$tree/build"
+cmp -s "$W/patched/$BUILD/.config" "$tree/build/.config" ||
+	cp "$W/patched/$BUILD/.config" "$tree/build/.config"
+cp "$W/patched/$BUILD/modules.cpio" "$tree/build/modules.cpio"
+
+build() {
+	kernel_make "$tree" build arm64 olddefconfig
+	kernel_make "$tree" build arm64 Image
+}
+# try MUTANT: prints what became of it
+try() {
+	config=$(header "$1" config) test=$(header "$1" test)
+	dir=$LOGS/mutants/$1/$config
+	# Back to what is right: files that have the content that they had keep their time
+	git -C "$tree" checkout -q -f --detach "$commit"
+	git -C "$tree" apply --whitespace=nowarn "$mutants/$1.patch" >>"$log" 2>&1 || {
+		echo "does not apply"
+		return
+	}
+	build >>"$log" 2>&1 || {
+		echo "does not build"
+		return
+	}
+	list_for "$config" "${test%%/*}" | new_boot "$dir" "$tree/build" 400
+	"$RIG/boot.sh" "$dir" >>"$log" 2>&1 || :
+	"$RIG/report.sh" boot "$config" "$dir" >"$dir/results"
+	if grep -q "^fail	$config/$test	" "$dir/results"; then
+		echo "caught"
+	elif grep -q "^fail	" "$dir/results"; then
+		echo "not caught in $test; but $(sed -n 's/^fail\t\([^\t]*\)\t.*/\1/p' \
+			"$dir/results" | head -n 3 | tr '\n' ' ')failed"
+	elif grep -q "^[a-z]*	$config/$test	" "$dir/results"; then
+		echo "survived: $(sed -n "s|^\([a-z]*\)\t$config/$test\t.*|\1|p" "$dir/results")"
+	else
+		echo "not tried: there is no $test in the results"
+	fi
+}
+
+caught=0 missed=0
+for m in $chosen; do
+	what=$(try "$m")
+	say "$m: $what ($(header "$m" test), $(header "$m" config))"
+	if [ "$what" = caught ]; then
+		caught=$((caught + 1))
+	else
+		missed=$((missed + 1))
+	fi
+done
+git -C "$tree" checkout -q -f --detach "$commit"
+echo
+echo "$caught mutants caught, $missed not"
+[ "$missed" = 0 ]

@@ -22,6 +22,7 @@
 #include "host.h"
 #include "memslot.h"
 #include "s2_dump.h"
+#include "ucall_common.h"
 
 #define SIZE		SZ_8M
 
@@ -36,12 +37,20 @@ static const struct memtype_test_config nc_pages = {
 	.vma_type = MEMTYPE_TEST_DEVICE, .pte_type = MEMTYPE_TEST_DEVICE,
 };
 
-static void require_prefault(void)
+FIXTURE(prefault) {
+};
+
+FIXTURE_SETUP(prefault)
 {
+	MT_SKIP_TO_HARNESS();
 	if (mt_host_is_pkvm())
-		mt_skip("no dump in protected mode");
-	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
-		mt_skip("KVM_CAP_PRE_FAULT_MEMORY is not supported");
+		mt_skip("no KVM_PRE_FAULT_MEMORY in protected mode");
+	TEST_ASSERT(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY),
+		    "KVM_CAP_PRE_FAULT_MEMORY is not supported");
+}
+
+FIXTURE_TEARDOWN(prefault)
+{
 }
 
 /* One call; returns its errno and leaves in *range what it has left to do */
@@ -137,8 +146,6 @@ static void check_driver(const struct memtype_test_config *config, u32 slot_flag
 	void *hva;
 	int fd;
 
-	require_prefault();
-	mt_require_pfnmap();
 	if (slot_flags & KVM_MEM_NONCACHEABLE)
 		mt_require_noncacheable();
 	fd = mt_test_open(config);
@@ -150,14 +157,13 @@ static void check_driver(const struct memtype_test_config *config, u32 slot_flag
 }
 
 /* Memory that nobody has written to is mapped as a read would map it */
-MT_TEST(untouched)
+TEST_F(prefault, untouched)
 {
 	struct s2_range range;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 	void *hva;
 
-	require_prefault();
 	hva = mt_anon(SIZE);
 	madvise(hva, SIZE, MADV_NOHUGEPAGE);
 	vm = mt_vm_create(&vcpu, SIZE);
@@ -171,68 +177,65 @@ MT_TEST(untouched)
 	munmap(hva, SIZE);
 }
 
-MT_TEST(anonymous)
+TEST_F(prefault, anonymous)
 {
 	void *hva = mt_anon(SIZE);
 
-	require_prefault();
 	madvise(hva, SIZE, MADV_NOHUGEPAGE);
 	memset(hva, 1, SIZE);
 	check_populated(hva, 0, S2_WB, SZ_4K, true);
 }
 
-MT_TEST(anonymous_thp)
+TEST_F(prefault, anonymous_thp)
 {
 	void *hva = mt_anon(SIZE);
 
-	require_prefault();
 	madvise(hva, SIZE, MADV_HUGEPAGE);
 	memset(hva, 1, SIZE);
 	check_populated(hva, 0, S2_WB, SZ_2M, true);
 }
 
-MT_TEST(hugetlb)
+TEST_F(prefault, hugetlb)
 {
 	void *hva = mt_hugetlb(SIZE);
 
-	require_prefault();
 	if (!hva)
 		mt_skip("no huge pages");
 	memset(hva, 1, SIZE);
 	check_populated(hva, 0, S2_WB, SZ_2M, true);
 }
 
-MT_TEST(pages)
+TEST_F(prefault, pages)
 {
 	check_driver(&nc_pages, 0, S2_NC, SZ_4K);
 }
 
-MT_TEST(blocks)
+TEST_F(prefault, blocks)
 {
 	check_driver(&nc_blocks, 0, S2_NC, SZ_2M);
 }
 
-MT_TEST(device_pages)
+TEST_F(prefault, device_pages)
 {
 	check_driver(&device, 0, S2_DEVICE, SZ_4K);
 }
 
-MT_TEST(flag_pages)
+TEST_F(prefault, flag_pages)
 {
 	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
 }
 
-MT_TEST(flag_in_wb)
+TEST_F(prefault, flag_in_wb)
 {
 	check_driver(&nc_in_wb, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
 }
 
-MT_TEST(flag_blocks)
+TEST_F(prefault, flag_blocks)
 {
 	check_driver(&nc_blocks, KVM_MEM_NONCACHEABLE, S2_NC, SZ_2M);
 }
 
-MT_TEST(flag_readonly)
+TEST_F(prefault, flag_readonly)
 {
 	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE | KVM_MEM_READONLY, S2_NC, SZ_4K);
 }
@@ -248,7 +251,6 @@ static void check_logging(const struct memtype_test_config *config)
 	void *hva;
 	int fd;
 
-	require_prefault();
 	mt_require_noncacheable();
 	fd = mt_test_open(config);
 	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
@@ -276,12 +278,12 @@ static void check_logging(const struct memtype_test_config *config)
 	close(fd);
 }
 
-MT_TEST(flag_logging_4k)
+TEST_F(prefault, flag_logging_4k)
 {
 	check_logging(&nc_pages);
 }
 
-MT_TEST(flag_logging_2m)
+TEST_F(prefault, flag_logging_2m)
 {
 	check_logging(&nc_blocks);
 }
@@ -345,12 +347,11 @@ static void check_refused(void *second, int second_flags, int second_fd, u32 slo
 	close(fd);
 }
 
-MT_TEST(flag_refused)
+TEST_F(prefault, flag_refused)
 {
 	static const struct memtype_test_config wb = {};
 	int fd;
 
-	require_prefault();
 	mt_require_noncacheable();
 	check_refused(NULL, MAP_PRIVATE | MAP_ANONYMOUS, -1, KVM_MEM_NONCACHEABLE, EFAULT,
 		      KVM_MEMORY_EXIT_FLAG_MEMTYPE);
@@ -365,14 +366,13 @@ MT_TEST(flag_refused)
 }
 
 /* A page that is not there is no matter of types */
-MT_TEST(hole)
+TEST_F(prefault, hole)
 {
 	struct kvm_pre_fault_memory left;
 	void *hva = mt_anon(SIZE);
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 
-	require_prefault();
 	madvise(hva, SIZE, MADV_NOHUGEPAGE);
 	vm = mt_vm_create(&vcpu, SIZE);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
@@ -387,7 +387,7 @@ MT_TEST(hole)
 }
 
 /* Nonsense; each has a neighbour that is none */
-MT_TEST(bad_ranges)
+TEST_F(prefault, bad_ranges)
 {
 	static const struct {
 		u64 gpa, size, flags;
@@ -408,7 +408,6 @@ MT_TEST(bad_ranges)
 	void *hva = mt_anon(SIZE);
 	int i;
 
-	require_prefault();
 	vm = mt_vm_create(&vcpu, SIZE);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -418,6 +417,83 @@ MT_TEST(bad_ranges)
 		};
 		MT_EXPECT_ERRNO(prefault_once(vcpu, &range), bad[i].want);
 	}
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+}
+
+/* Of a vCPU that has not been initialized there is nothing to go by */
+TEST_F(prefault, uninitialized)
+{
+	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SZ_4K };
+	struct kvm_vm *vm;
+	int fd;
+
+	vm = vm_create_barebones();
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, mt_anon(SIZE)), 0);
+	fd = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	TEST_ASSERT(fd >= 0, "KVM_CREATE_VCPU: %s", strerror(errno));
+	TEST_ASSERT(ioctl(fd, KVM_PRE_FAULT_MEMORY, &range), "No error");
+	MT_EXPECT_ERRNO(errno, ENOEXEC);
+	TEST_ASSERT_EQ(range.size, SZ_4K);
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+#define MMIO_GPA	(MT_GPA + SIZE)
+
+static void guest_reads_mmio(void)
+{
+	GUEST_SYNC(READ_ONCE(*(u64 *)MMIO_GPA));
+}
+
+/*
+ * A VMM that is told of an access to a BAR may map it there and then, and answer the
+ * exit afterwards. It answers in kvm_run, and KVM has to know what the access was.
+ */
+TEST_F(prefault, mmio_exit_pending)
+{
+	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SIZE };
+	void *hva = mt_anon(SIZE);
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	struct ucall uc;
+	u64 val = 0x1122334455667788;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_reads_mmio);
+	virt_map(vm, MMIO_GPA, MMIO_GPA, 1);
+	memset(hva, 1, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	vcpu_run(vcpu);
+	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(vcpu->run->mmio.phys_addr, MMIO_GPA);
+	memcpy(vcpu->run->mmio.data, &val, sizeof(val));
+
+	/* What can be mapped, and then a page that cannot */
+	munmap(hva + SIZE - SZ_4K, SZ_4K);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, &range), EFAULT);
+	TEST_ASSERT_EQ(range.gpa, MT_GPA + SIZE - SZ_4K);
+	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(vcpu->run->mmio.phys_addr, MMIO_GPA);
+
+	vcpu_run(vcpu);
+	TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
+	TEST_ASSERT_EQ(uc.args[1], val);
+	kvm_vm_free(vm);
+}
+
+/* Where the hypervisor maps memory, there is no such ioctl */
+MT_TEST(protected_mode)
+{
+	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SZ_4K };
+	void *hva = mt_anon(SIZE);
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	TEST_ASSERT_EQ(vm_check_cap(vm, KVM_CAP_PRE_FAULT_MEMORY), !mt_host_is_pkvm());
+	MT_EXPECT_ERRNO(prefault_once(vcpu, &range), mt_host_is_pkvm() ? EOPNOTSUPP : 0);
+	mt_access_ok(vcpu, MT_STR, MT_GPA, 1);
 	kvm_vm_free(vm);
 	munmap(hva, SIZE);
 }
@@ -461,8 +537,6 @@ static void check_with(void *(*fn)(void *))
 	pthread_t thread;
 	int i;
 
-	require_prefault();
-	mt_require_pfnmap();
 	sigaction(SIGUSR1, &sa, NULL);
 	other.target = pthread_self();
 	other.fd = mt_test_open(&nc_pages);
@@ -485,12 +559,12 @@ static void check_with(void *(*fn)(void *))
 	close(other.fd);
 }
 
-MT_TEST(signals)
+TEST_F(prefault, signals)
 {
 	check_with(send_signals);
 }
 
-MT_TEST(zaps)
+TEST_F(prefault, zaps)
 {
 	check_with(zap_pages);
 }

@@ -307,6 +307,8 @@ static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 	r.exit_reason = run->exit_reason;
 	if (run->exit_reason == KVM_EXIT_MMIO &&
 	    run->mmio.phys_addr >= MT_GPA) {
+		/* Or the next KVM_RUN completes it, and skips an instruction */
+		vcpu_run_complete_io(vcpu);
 		mt_restart(vcpu);
 		return r;
 	}

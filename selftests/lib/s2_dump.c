@@ -12,22 +12,29 @@
 #include "kvm_util.h"
 #include "s2_dump.h"
 
-static FILE *s2_open(struct kvm_vm *vm)
+/* The VM's own stage 2, whose addresses are those of memslots */
+#define S2_FILE	"stage2_page_tables"
+
+static FILE *s2_open(struct kvm_vm *vm, const char *file)
 {
 	char path[96];
 
-	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/stage2_page_tables",
-		 getpid(), vm->fd);
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/%s", getpid(), vm->fd, file);
 	return fopen(path, "r");
 }
 
-bool s2_dump_exists(struct kvm_vm *vm)
+bool s2_dump_file_exists(struct kvm_vm *vm, const char *file)
 {
-	FILE *f = s2_open(vm);
+	FILE *f = s2_open(vm, file);
 
 	if (f)
 		fclose(f);
 	return f;
+}
+
+bool s2_dump_exists(struct kvm_vm *vm)
+{
+	return s2_dump_file_exists(vm, S2_FILE);
 }
 
 #define S2_BLANKS	"\n "
@@ -73,10 +80,11 @@ static bool s2_parse(char *line, struct s2_range *range)
 	return *range->perms;
 }
 
-size_t s2_dump(struct kvm_vm *vm, u64 gpa, u64 size, struct s2_range **ranges)
+size_t s2_dump_file(struct kvm_vm *vm, const char *file, u64 gpa, u64 size,
+		    struct s2_range **ranges)
 {
+	FILE *f = s2_open(vm, file);
 	struct s2_range range;
-	FILE *f = s2_open(vm);
 	char line[256];
 	size_t nr = 0;
 
@@ -95,6 +103,11 @@ size_t s2_dump(struct kvm_vm *vm, u64 gpa, u64 size, struct s2_range **ranges)
 	}
 	fclose(f);
 	return nr;
+}
+
+size_t s2_dump(struct kvm_vm *vm, u64 gpa, u64 size, struct s2_range **ranges)
+{
+	return s2_dump_file(vm, S2_FILE, gpa, size, ranges);
 }
 
 bool s2_find(struct kvm_vm *vm, u64 gpa, struct s2_range *range)

@@ -33,6 +33,10 @@ struct s2_range {
 bool s2_dump_exists(struct kvm_vm *vm);
 /* Valid leaves that intersect the range, clipped to it; the caller frees */
 size_t s2_dump(struct kvm_vm *vm, u64 gpa, u64 size, struct s2_range **ranges);
+/* The same from another file of the VM's directory: shadows of nested guests */
+bool s2_dump_file_exists(struct kvm_vm *vm, const char *file);
+size_t s2_dump_file(struct kvm_vm *vm, const char *file, u64 gpa, u64 size,
+		    struct s2_range **ranges);
 bool s2_find(struct kvm_vm *vm, u64 gpa, struct s2_range *range);
 /* Number of leaves of that size in the range, of any size if 0 */
 u64 s2_count(struct kvm_vm *vm, u64 gpa, u64 size, u64 leaf_size);

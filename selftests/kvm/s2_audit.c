@@ -15,9 +15,11 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
+#include <linux/capability.h>
 #include <linux/kvm_memtype.h>
 #include <linux/sizes.h>
 
@@ -32,6 +34,10 @@
 #define SIZE		SZ_4M
 #define OTHER_SLOT	(MT_SLOT + 1)
 #define OTHER_GPA	(MT_GPA + SIZE)
+/* A window of pieces that are put over each other with MAP_FIXED */
+#define WINDOW_SLOT	(MT_SLOT + 2)
+#define WINDOW_GPA	(OTHER_GPA + SIZE)
+#define WINDOW_SIZE	SZ_512K
 
 #define WB		"NORMAL-WB"
 #define NC		"NORMAL-NC"
@@ -58,7 +64,8 @@ struct audit {
 	struct line *lines;
 	u64 pages;
 	u64 ranges;
-	u64 guest_decides;
+	u64 if_guest_wb;
+	u64 if_guest_nc;
 	u64 mismatched_pages;
 	u64 mismatched_ranges;
 	bool incomplete;
@@ -96,7 +103,8 @@ static bool parse_line(const char *text, struct line *l)
 }
 
 #define SUMMARY_REST	" %lu pages ok-if-guest-WB,"			\
-			" %lu pages in %lu ranges mismatched%63[^\n]"
+			" %lu pages in %lu ranges mismatched,"		\
+			" %lu pages ok-if-guest-NC%63[^\n]"
 
 /* Reads on from where the file stands. Whatever is there must be well formed. */
 static struct audit audit_parse(FILE *f)
@@ -123,9 +131,10 @@ static struct audit audit_parse(FILE *f)
 		*rest = '\0';
 		if (sscanf(text, "summary: %lu pages in %lu ranges,%n", &a.pages,
 			   &a.ranges, &len) == 2) {
-			TEST_ASSERT(sscanf(text + len, SUMMARY_REST, &a.guest_decides,
+			TEST_ASSERT(sscanf(text + len, SUMMARY_REST, &a.if_guest_wb,
 					   &a.mismatched_pages, &a.mismatched_ranges,
-					   rest) >= 3, "Malformed: %s", text);
+					   &a.if_guest_nc, rest) >= 4,
+				    "Malformed: %s", text);
 			a.incomplete = strstr(rest, "incomplete");
 			summary = true;
 			continue;
@@ -325,6 +334,41 @@ AUDIT_TEST(root_only)
 	kvm_vm_free(vm);
 }
 
+/* Where memory is, is for those who may know it; all else is shown */
+AUDIT_TEST(addresses_by_capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	char text[256];
+	u64 from, to;
+	int nr = 0;
+	FILE *f;
+
+	mt_require_pfnmap();
+	vm = mt_vm_create(&vcpu, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, mt_anon(SIZE)), 0);
+	mt_access_ok(vcpu, MT_STR, MT_GPA, 1);
+
+	TEST_ASSERT(!syscall(SYS_capget, &header, caps), "capget: %s", strerror(errno));
+	caps[0].effective &= ~BIT(CAP_SYS_ADMIN);
+	TEST_ASSERT(!syscall(SYS_capset, &header, caps), "capset: %s", strerror(errno));
+	f = audit_open(vm);
+	/* It is who has opened the file that counts */
+	caps[0].effective |= BIT(CAP_SYS_ADMIN);
+	TEST_ASSERT(!syscall(SYS_capset, &header, caps), "capset: %s", strerror(errno));
+	while (fgets(text, sizeof(text), f)) {
+		if (sscanf(text, " %*s 0x%*x-0x%*x 0x%lx%*c0x%lx ", &from, &to) != 2)
+			continue;
+		TEST_ASSERT(!from && !to, "It has addresses: %s", text);
+		nr++;
+	}
+	TEST_ASSERT(nr, "No line");
+	fclose(f);
+	kvm_vm_free(vm);
+}
+
 AUDIT_TEST(read_again)
 {
 	struct audit first, second;
@@ -363,6 +407,9 @@ AUDIT_TEST(read_again)
 
 /* ---- one mapping ---- */
 
+/* With FEAT_S2FWB the guest has it Write-Back, without it can have it as the host has */
+#define HOST_OR_GUEST	"by FEAT_S2FWB"
+
 static const struct {
 	const char *name;
 	struct memtype_test_config config;
@@ -375,24 +422,26 @@ static const struct {
 	    .flags = _flags }, false, { 0, 0, _s2, _host, _linear, _verdict } }
 	MAPPING(NC, NC, MEMTYPE_TEST_GRANT, NC, NC, false, "ok"),
 	MAPPING(NC, NC, MEMTYPE_TEST_PMD | MEMTYPE_TEST_GRANT, NC, NC, false, "ok"),
-	MAPPING(NC, NC, 0, DEVICE, NC, false, "ok"),
+	MAPPING(NC, NC, 0, NC, NC, false, "ok"),
+	MAPPING(WB, NC, 0, NC, NC, false, "ok"),
 	MAPPING(DEVICE, DEVICE, MEMTYPE_TEST_GRANT, NC, DEVICE, false, "ok"),
 	MAPPING(DEVICE, DEVICE, 0, DEVICE, DEVICE, false, "ok"),
 	MAPPING(WB, NC, MEMTYPE_TEST_GRANT, NC, NC, false, "ok"),
 	/* The host's mapping is cacheable, the guest's is not */
 	MAPPING(NC, WB, MEMTYPE_TEST_GRANT, NC, WB, false, "MISMATCH: host"),
 	MAPPING(DEVICE, WB, 0, DEVICE, WB, false, "MISMATCH: host"),
-	/* The kernel's is */
+	/* The kernel's is, and it is the owner who has made two mappings of it */
 	MAPPING(NC, NC, MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_GRANT, NC, NC, true,
-		"MISMATCH: linear"),
+		"ok-but-linear"),
 	MAPPING(DEVICE, DEVICE, MEMTYPE_TEST_ALIAS, DEVICE, DEVICE, true,
-		"MISMATCH: linear"),
+		"ok-but-linear"),
 	MAPPING(NC, WB, MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_GRANT, NC, WB, true,
 		"MISMATCH: host, linear"),
-	/* The guest's mapping is cacheable, the host's is not */
-	MAPPING(NC, NC, MEMTYPE_TEST_RAM | MEMTYPE_TEST_GRANT, WB, NC, true,
-		"MISMATCH: host"),
-	MAPPING(DEVICE, DEVICE, MEMTYPE_TEST_RAM, WB, DEVICE, true, "MISMATCH: host"),
+	/* RAM that its driver maps uncached */
+	MAPPING(NC, NC, MEMTYPE_TEST_RAM, NC, NC, true, "ok-but-linear"),
+	MAPPING(WB, NC, MEMTYPE_TEST_RAM, NC, NC, true, "ok-but-linear"),
+	/* The guest's mapping is cacheable, if nothing else decides, the host's is not */
+	MAPPING(DEVICE, DEVICE, MEMTYPE_TEST_RAM, WB, DEVICE, true, HOST_OR_GUEST),
 	{ "WB, with FWB and DIC",
 	  { .vma_type = MEMTYPE_TEST_WB, .pte_type = MEMTYPE_TEST_WB }, true,
 	  { 0, 0, WB, WB, false, "ok" } },
@@ -428,6 +477,10 @@ static void check_mapping(int i, u32 slot_flags)
 	a = audit_read(vm);
 	want[0].start = MT_GPA;
 	want[0].end = MT_GPA + size;
+	if (!strcmp(want[0].verdict, HOST_OR_GUEST)) {
+		want[0].verdict = a.fwb ? "MISMATCH: host" : "ok-if-guest-NC";
+		TEST_ASSERT_EQ(a.if_guest_nc, a.fwb ? 0 : size / SZ_4K);
+	}
 	expect_slot(&a, MT_SLOT, want);
 	expect_nothing_else(&a);
 	TEST_ASSERT_EQ(a.lines[a.nr - 1].slot, MT_SLOT);
@@ -474,6 +527,7 @@ AUDIT_TEST(flagged)
 	mt_require_noncacheable();
 	check_mapping(0, KVM_MEM_NONCACHEABLE);
 	check_mapping(1, KVM_MEM_NONCACHEABLE);
+	check_mapping(2, KVM_MEM_NONCACHEABLE);
 	check_mapping(3, KVM_MEM_NONCACHEABLE);
 }
 
@@ -493,7 +547,7 @@ static void check_ram(void *hva)
 	want[0].verdict = ram_verdict(&a);
 	expect_slot(&a, MT_SLOT, want);
 	expect_nothing_else(&a);
-	TEST_ASSERT_EQ(a.guest_decides, a.fwb ? 0 : a.pages);
+	TEST_ASSERT_EQ(a.if_guest_wb, a.fwb ? 0 : a.pages);
 	TEST_ASSERT_EQ(a.mismatched_pages, 0);
 	audit_free(&a);
 	kvm_vm_free(vm);
@@ -773,15 +827,41 @@ AUDIT_TEST(limit)
 static struct {
 	struct kvm_vcpu *vcpu;
 	void *anon;
+	void *window;
+	/* What a piece of the window can be: RAM, Normal-NC, Device */
+	int pieces[3];
 	bool stop;
-	u64 runs, zaps, slots;
+	u64 runs, zaps, slots, swaps;
+	struct mt_result failed;	/* a fill of the window that should not */
 } churn;
 
 /* The guest faults all of it in again and again, until a slot is gone */
 static void *churn_vcpu(void *unused)
 {
-	for (; !READ_ONCE(churn.stop); churn.runs++)
+	struct mt_result r;
+
+	for (; !READ_ONCE(churn.stop); churn.runs++) {
 		mt_access(churn.vcpu, MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
+		r = mt_access(churn.vcpu, MT_FILL, WINDOW_GPA, WINDOW_SIZE / SZ_4K);
+		if (r.run_errno || r.exit_reason || r.esr)
+			churn.failed = r;
+	}
+	return NULL;
+}
+
+/* A piece is of another type from one moment to the next, and never missing */
+static void *churn_window(void *unused)
+{
+	unsigned int i;
+
+	for (i = 0; !READ_ONCE(churn.stop); i++) {
+		u64 at = i * 5 % (WINDOW_SIZE / SZ_64K) * SZ_64K;
+
+		if (mmap(churn.window + at, SZ_64K, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, churn.pieces[i / 8 % 3], at) == MAP_FAILED)
+			break;
+	}
+	churn.swaps = i;
 	return NULL;
 }
 
@@ -815,8 +895,14 @@ static void *churn_slots(void *vm)
 
 AUDIT_TEST(concurrent)
 {
-	pthread_t vcpu, host, slots;
-	u64 reads = 0, listed = 0;
+	static const struct memtype_test_config piece_nc = {
+		.vma_type = MEMTYPE_TEST_WB, .pte_type = MEMTYPE_TEST_NC, .offset = SZ_64M,
+	}, piece_device = {
+		.vma_type = MEMTYPE_TEST_DEVICE, .pte_type = MEMTYPE_TEST_DEVICE,
+		.offset = SZ_128M,
+	};
+	u64 reads = 0, listed = 0, in_window[3] = {};
+	pthread_t vcpu, host, slots, window;
 	struct kvm_vm *vm;
 	struct audit a;
 	void *hva;
@@ -824,14 +910,23 @@ AUDIT_TEST(concurrent)
 	int fd;
 
 	mt_require_noncacheable();
-	vm = mt_vm_create(&churn.vcpu, 2 * SIZE);
+	vm = mt_vm_create(&churn.vcpu, 3 * SIZE);
 	hva = map_config(&nc_granted, SIZE, 0, &fd);
 	churn.anon = mt_anon(SIZE);
+	churn.pieces[0] = memfd_create("s2_audit", 0);
+	TEST_ASSERT(churn.pieces[0] >= 0 && !ftruncate(churn.pieces[0], WINDOW_SIZE),
+		    "memfd: %s", strerror(errno));
+	churn.pieces[1] = mt_test_open(&piece_nc);
+	churn.pieces[2] = mt_test_open(&piece_device);
+	churn.window = mt_mmap(churn.pieces[0], WINDOW_SIZE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED, 0);
+	add_slot(vm, WINDOW_SLOT, 0, WINDOW_GPA, WINDOW_SIZE, churn.window);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva), 0);
 	add_slot(vm, OTHER_SLOT, 0, OTHER_GPA, SIZE, churn.anon);
 	pthread_create(&vcpu, NULL, churn_vcpu, NULL);
 	pthread_create(&host, NULL, churn_host, (void *)(long)fd);
 	pthread_create(&slots, NULL, churn_slots, vm);
+	pthread_create(&window, NULL, churn_window, NULL);
 
 	/* Nothing in this VM is mismatched at any time */
 	for (end = seconds() + 8; seconds() < end; reads++) {
@@ -847,6 +942,13 @@ AUDIT_TEST(concurrent)
 			const struct line *l = &a.lines[i];
 
 			listed += l->slot == MT_SLOT || l->slot == OTHER_SLOT;
+			if (l->slot == WINDOW_SLOT) {
+				/* Whatever it is at that moment, it is so on both sides */
+				TEST_ASSERT(!strcmp(l->s2, l->host), "%#lx: %s over %s",
+					    l->start, l->s2, l->host);
+				in_window[!strcmp(l->s2, WB) ? 0 : !strcmp(l->s2, NC) ? 1 : 2]++;
+				continue;
+			}
 			if (l->slot == MT_SLOT)
 				/* Stage 2 and the VMM's entries come and go together */
 				TEST_ASSERT(!strcmp(l->s2, NC) && !strcmp(l->host, NC),
@@ -860,10 +962,17 @@ AUDIT_TEST(concurrent)
 	pthread_join(vcpu, NULL);
 	pthread_join(host, NULL);
 	pthread_join(slots, NULL);
-	ksft_print_msg("%lu reads of %lu ranges, under %lu runs, %lu zaps, %lu times two slots\n",
-		       reads, listed, churn.runs, churn.zaps, churn.slots);
+	pthread_join(window, NULL);
+	ksft_print_msg("%lu reads of %lu ranges, under %lu runs, %lu zaps, %lu times two slots, %lu swaps\n",
+		       reads, listed, churn.runs, churn.zaps, churn.slots, churn.swaps);
+	ksft_print_msg("in the window: %lu ranges WB, %lu NC, %lu Device\n", in_window[0],
+		       in_window[1], in_window[2]);
+	TEST_ASSERT(!strcmp(mt_outcome(&churn.failed), "ok"), "A fill of the window: %s",
+		    mt_outcome(&churn.failed));
+	TEST_ASSERT(min(min(in_window[0], in_window[1]), in_window[2]), "A type was never there");
 	TEST_ASSERT(min(reads, listed) > 3, "Too few reads");
-	TEST_ASSERT(churn.runs && min(churn.zaps, churn.slots) > 3, "Too few changes");
+	TEST_ASSERT(churn.runs && min(min(churn.zaps, churn.slots), churn.swaps) > 3,
+		    "Too few changes");
 	kvm_vm_free(vm);
 }
 

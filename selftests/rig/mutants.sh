@@ -31,7 +31,7 @@ for m in $chosen; do
 	test=$(header "$m" test)
 	config=$(header "$m" config)
 	[ -n "$test" ] || die "$m.patch does not name its test"
-	one_of "$m.patch: config" "$config" "$(rig_configs both)"
+	one_of "$m.patch: config" "$config" "$(rig_configs both; rig_configs patched)"
 	awk -v t="${test%%/*}" '!/^#/ && $3 == t { found = 1 } END { exit !found }' \
 		"$TOP/selftests/tests" || die "$m.patch: selftests/tests has no ${test%%/*}"
 done

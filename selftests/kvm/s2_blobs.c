@@ -257,8 +257,8 @@ static void replace_under_writers(u32 slot_flags, unsigned int first,
 		refused += w.vcpu[i].refused;
 		failed += w.vcpu[i].failed;
 	}
-	ksft_print_msg("%u replacements under %lu runs, of which %lu were refused as they had to be\n",
-		       rounds, (unsigned long)runs, (unsigned long)refused);
+	ksft_print_msg("%u replacements, %lu runs, %lu of them refused as they had to be\n", rounds,
+		       (unsigned long)runs, (unsigned long)refused);
 	for (i = 0; i < NR_VCPUS; i++)
 		if (w.vcpu[i].failed)
 			ksft_print_msg("vCPU %ld: %s\n", i, w.vcpu[i].first);

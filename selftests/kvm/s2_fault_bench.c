@@ -292,13 +292,13 @@ static void bench_slots(u64 size)
 		.flags = MEMTYPE_TEST_GRANT,
 	};
 	int fd = mt_test_open(&config);
+	u64 at, part = size < SZ_1G ? size : SZ_1G;
 	void *hva, *anon;
-	u64 at;
 
 	/* As many mappings as it takes, each of 1 GiB at most, as that is what there is */
 	hva = mt_mmap(-1, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0);
-	for (at = 0; at < size; at += SZ_1G)
-		TEST_ASSERT(mmap(hva + at, min(size, (u64)SZ_1G), PROT_READ | PROT_WRITE,
+	for (at = 0; at < size; at += part)
+		TEST_ASSERT(mmap(hva + at, part, PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_FIXED, fd, 0) == hva + at,
 			    "mmap: %s", strerror(errno));
 	anon = mt_mmap(-1, size, PROT_READ | PROT_WRITE,

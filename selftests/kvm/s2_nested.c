@@ -67,7 +67,7 @@ static struct {
 #define PSTATE_EL1H	0x3c5
 #define PSTATE_EL2H	0x3c9
 
-extern char l2_return[];
+void l2_return(void);
 
 /* Any exception from L2 ends it: L1 goes on, and has L2's x0 */
 static void l1_exception(struct ex_regs *regs)

@@ -158,6 +158,7 @@ FIXTURE_VARIANT_ADD(table, _name)					\
 	.without = _without,						\
 	.leaf_size = _size,						\
 }
+
 #define ROW(...)	__ROW(__VA_ARGS__)
 
 #define F	KVM_MEM_NONCACHEABLE

@@ -20,6 +20,7 @@ documents() {
 
 # The lines that make up the kernel code, without what only says where they are
 code() {
+	# shellcheck disable=SC2016	# of awk
 	find "$PATCHES" -name '[0-9]*.patch' | sort | xargs -d '\n' awk '
 		/^diff --git / { p = $3 ~ /^a\/(arch|virt|mm|include|drivers)\// }
 		/^-- $/ { p = 0 }

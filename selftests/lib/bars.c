@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The BARs of the rig's machine; see bars.h */
+#include <sys/mman.h>
 #include <linux/sizes.h>
 
+#include "backing.h"
+#include "bar_memtype.h"
 #include "bars.h"
+#include "harness.h"
 
 const struct bar bars[NR_BARS] = {
 	[BAR_IVSHMEM] = { "ivshmem", IVSHMEM, 2, true, true, SZ_8K, 1 },
@@ -22,3 +26,23 @@ const struct bar bars[NR_BARS] = {
 const char * const type_names[NR_TYPES] = {
 	[DEFAULT] = "default", [STRICT] = "strict", [WRITE_COMBINE] = "write-combine",
 };
+
+const u32 host_types[NR_TYPES] = {
+	[DEFAULT] = MEMTYPE_TEST_DEVICE,
+	[STRICT] = MEMTYPE_TEST_DEVICE,
+	[WRITE_COMBINE] = MEMTYPE_TEST_NC,
+};
+
+u64 mt_dev_offset(struct mt_dev *dev, int index, u32 type)
+{
+	struct vfio_device_feature_region_memtype memtype;
+
+	MT_EXPECT_ERRNO(bar_get_memtype(dev->fd, index, type, &memtype), 0);
+	return memtype.offset;
+}
+
+void *mt_dev_map_as(struct mt_dev *dev, int index, u32 type, u64 offset, u64 size)
+{
+	return mt_mmap(dev->fd, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       mt_dev_offset(dev, index, type) + offset);
+}

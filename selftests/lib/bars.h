@@ -21,9 +21,10 @@
 #define LARGE		"0000:00:08.0"
 
 #define DEFAULT		VFIO_REGION_MEMTYPE_DEFAULT
+#define WRITE_COMBINE	VFIO_REGION_MEMTYPE_WC
 #define STRICT		VFIO_REGION_MEMTYPE_STRICT
-#define WRITE_COMBINE	VFIO_REGION_MEMTYPE_WRITE_COMBINE
 #define NR_TYPES	3
+#define ALL_TYPES	(1 << DEFAULT | 1 << WRITE_COMBINE | 1 << STRICT)
 
 struct bar {
 	const char *name;
@@ -47,6 +48,15 @@ enum {
 
 extern const struct bar bars[NR_BARS];
 extern const char * const type_names[NR_TYPES];
+/* That of the host's entry, as the test module has it, if mapped with the type */
+extern const u32 host_types[NR_TYPES];
+
+/* Where a BAR is mapped with a type, made up by hand, not asked for */
+#define OFFSET_OF(_index, _type)	((u64)(_type) << 56 | (u64)(_index) << 40)
+
+/* As mt_dev_map(), with a memory type; by the offset that the feature returns */
+void *mt_dev_map_as(struct mt_dev *dev, int index, u32 type, u64 offset, u64 size);
+u64 mt_dev_offset(struct mt_dev *dev, int index, u32 type);
 
 /* A fixture with .bar and .iommu: through the group and through the cdev */
 #define BAR_VARIANTS_OF(_fixture, _name, _bar)				\

@@ -61,7 +61,7 @@ void mt_bar_close(struct mt_bar *bar);
 void require_memtype(struct mt_dev *dev);
 
 /* The administrator's policy: Y or N, or ? where the kernel has none */
-#define POLICY	"/sys/module/vfio_pci_core/parameters/nc_prefetchable_only"
+#define POLICY	"/sys/module/vfio_pci_core/parameters/strict_bars"
 char read_policy(void);
 
 #endif /* SELFTEST_VFIO_DEV_H */

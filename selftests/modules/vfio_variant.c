@@ -1,29 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A vfio-pci variant driver that maps BARs in its own way, as nvgrace-gpu and
- * hisilicon do, for any device that driver_override gives it. For tests only.
+ * A vfio-pci variant driver that looks at a mapping before the core does, as
+ * nvgrace-gpu and hisi_acc do, for any device that driver_override gives it. For
+ * tests only.
  */
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/vfio.h>
 #include <linux/vfio_pci_core.h>
 
+/* Kernels without the series have neither the op nor the helper */
+#ifdef VFIO_DEVICE_FEATURE_REGION_MEMTYPE
+static int types = -1;
+module_param(types, int, 0644);
+MODULE_PARM_DESC(types, "memory types of devices that are bound later, a mask; -1: without the op");
+#else
+static unsigned int vfio_pci_vma_to_index(struct vm_area_struct *vma)
+{
+	return vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+}
+
+static u64 vfio_pci_vma_to_pgoff(struct vm_area_struct *vma)
+{
+	return vma->vm_pgoff & (VFIO_PCI_OFFSET_MASK >> PAGE_SHIFT);
+}
+#endif
+
+static unsigned int taken;
+module_param(taken, uint, 0644);
+MODULE_PARM_DESC(taken, "BARs of devices that are opened later somebody else has, a mask");
+
+struct variant_device {
+	struct vfio_pci_core_device vdev;
+	u32 types;
+	unsigned int taken;
+};
+
+static struct variant_device *to_variant(struct vfio_device *core_vdev)
+{
+	return container_of(core_vdev, struct variant_device, vdev.vdev);
+}
+
 static int variant_open_device(struct vfio_device *core_vdev)
 {
-	struct vfio_pci_core_device *vdev =
-		container_of(core_vdev, struct vfio_pci_core_device, vdev);
+	struct variant_device *variant = to_variant(core_vdev);
 	int ret;
 
-	ret = vfio_pci_core_enable(vdev);
-	if (ret)
-		return ret;
+	variant->taken = READ_ONCE(taken);
+	if (variant->taken) {
+		ret = pci_request_selected_regions(variant->vdev.pdev, variant->taken,
+						   "vfio_variant");
+		if (ret)
+			return ret;
+	}
 
-	vfio_pci_core_finish_enable(vdev);
+	ret = vfio_pci_core_enable(&variant->vdev);
+	if (ret) {
+		if (variant->taken)
+			pci_release_selected_regions(variant->vdev.pdev, variant->taken);
+		return ret;
+	}
+
+	vfio_pci_core_finish_enable(&variant->vdev);
 	return 0;
 }
 
+static void variant_close_device(struct vfio_device *core_vdev)
+{
+	struct variant_device *variant = to_variant(core_vdev);
+
+	vfio_pci_core_close_device(core_vdev);
+	if (variant->taken)
+		pci_release_selected_regions(variant->vdev.pdev, variant->taken);
+}
+
+/* The second half of BAR 0 is nobody's */
 static int variant_mmap(struct vfio_device *core_vdev, struct vm_area_struct *vma)
 {
+	struct variant_device *variant = to_variant(core_vdev);
+	u64 end = PFN_PHYS(vfio_pci_vma_to_pgoff(vma)) + vma->vm_end - vma->vm_start;
+
+	if (vfio_pci_vma_to_index(vma) == VFIO_PCI_BAR0_REGION_INDEX &&
+	    end > pci_resource_len(variant->vdev.pdev, VFIO_PCI_BAR0_REGION_INDEX) / 2)
+		return -EINVAL;
+
 	return vfio_pci_core_mmap(core_vdev, vma);
 }
 
@@ -32,7 +92,7 @@ static const struct vfio_device_ops variant_ops = {
 	.init		= vfio_pci_core_init_dev,
 	.release	= vfio_pci_core_release_dev,
 	.open_device	= variant_open_device,
-	.close_device	= vfio_pci_core_close_device,
+	.close_device	= variant_close_device,
 	.ioctl		= vfio_pci_core_ioctl,
 	.get_region_info_caps = vfio_pci_ioctl_get_region_info,
 	.device_feature	= vfio_pci_core_ioctl_feature,
@@ -48,19 +108,48 @@ static const struct vfio_device_ops variant_ops = {
 	.detach_ioas	= vfio_iommufd_physical_detach_ioas,
 };
 
-static int variant_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+#ifdef VFIO_DEVICE_FEATURE_REGION_MEMTYPE
+static int variant_get_memtypes(struct vfio_pci_core_device *vdev,
+				unsigned int region_index, u32 *memtypes, u32 *flags)
 {
-	struct vfio_pci_core_device *vdev;
 	int ret;
 
-	vdev = vfio_alloc_device(vfio_pci_core_device, vdev, &pdev->dev, &variant_ops);
-	if (IS_ERR(vdev))
-		return PTR_ERR(vdev);
+	ret = vfio_pci_core_get_memtypes(vdev, region_index, memtypes, flags);
+	*memtypes &= container_of(vdev, struct variant_device, vdev)->types;
+	return ret;
+}
 
-	dev_set_drvdata(&pdev->dev, vdev);
-	ret = vfio_pci_core_register_device(vdev);
+static const struct vfio_pci_device_ops variant_pci_ops = {
+	.get_memtypes	= variant_get_memtypes,
+};
+
+static void variant_set_types(struct variant_device *variant)
+{
+	int t = READ_ONCE(types);
+
+	if (t < 0)
+		return;
+	variant->types = t;
+	variant->vdev.pci_ops = &variant_pci_ops;
+}
+#else
+static void variant_set_types(struct variant_device *variant) { }
+#endif
+
+static int variant_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct variant_device *variant;
+	int ret;
+
+	variant = vfio_alloc_device(variant_device, vdev.vdev, &pdev->dev, &variant_ops);
+	if (IS_ERR(variant))
+		return PTR_ERR(variant);
+
+	variant_set_types(variant);
+	dev_set_drvdata(&pdev->dev, &variant->vdev);
+	ret = vfio_pci_core_register_device(&variant->vdev);
 	if (ret)
-		vfio_put_device(&vdev->vdev);
+		vfio_put_device(&variant->vdev.vdev);
 
 	return ret;
 }

@@ -4,7 +4,7 @@
 # make run: builds what is needed, boots the patched kernel on a CPU without
 # FEAT_S2FWB and on one with it, and shows what /tests/s2_show saw: which memory
 # behind a memslot, flag or not, stage-2 type, what the guest's access did; and
-# /tests/vfio_show: which BAR, chosen type, host and stage-2 type, access.
+# /tests/vfio_show: which BAR, mapped as what, host and stage-2 type, access.
 # The same for a buffer of the carve-out module, with its pool's counters.
 
 . "$(dirname "$0")/lib.sh"

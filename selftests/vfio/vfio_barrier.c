@@ -33,7 +33,8 @@
 #include "vfio_dev.h"
 
 #define NR_VCPUS	2
-#define SIZE		SZ_4M
+#define HALF		SZ_2M
+#define SIZE		(NR_VCPUS * HALF)
 #define TIMEOUT_S	20
 
 /* Writes of each vCPU before the host acts: the translations are in the TLB */
@@ -77,6 +78,7 @@ FIXTURE(barrier)
 	struct kvm_vm *vm;
 	struct writer writers[NR_VCPUS];
 	int bar;
+	const u32 *types;
 	u32 slot_flags;
 	void *hva;		/* behind the memslot */
 	void *other;		/* another mapping of the same */
@@ -84,15 +86,28 @@ FIXTURE(barrier)
 	s64 t0;
 };
 
+/* One vCPU's half of the slot and the other's */
 FIXTURE_VARIANT(barrier)
 {
-	u32 type;
+	u32 types[NR_VCPUS];
 	enum mt_iommu iommu;
 };
 
-FIXTURE_VARIANT_ADD(barrier, untouched) { .type = DEFAULT, .iommu = MT_TYPE1 };
-FIXTURE_VARIANT_ADD(barrier, strict) { .type = STRICT, .iommu = MT_CDEV };
-FIXTURE_VARIANT_ADD(barrier, write_combine) { .type = WRITE_COMBINE, .iommu = MT_CDEV };
+FIXTURE_VARIANT_ADD(barrier, untouched) {
+	.types = { DEFAULT, DEFAULT }, .iommu = MT_TYPE1
+};
+
+FIXTURE_VARIANT_ADD(barrier, strict) {
+	.types = { STRICT, STRICT }, .iommu = MT_CDEV
+};
+
+FIXTURE_VARIANT_ADD(barrier, write_combine) {
+	.types = { WRITE_COMBINE, WRITE_COMBINE }, .iommu = MT_CDEV
+};
+
+FIXTURE_VARIANT_ADD(barrier, mixed) {
+	.types = { STRICT, WRITE_COMBINE }, .iommu = MT_TYPE1
+};
 
 /* The first vCPU has a CPU to itself, the other shares one with the host's calls */
 static void pin(int cpu)
@@ -152,7 +167,26 @@ static void set_slot(FIXTURE_DATA(barrier) *self, bool there)
 				    there ? SIZE : 0, self->hva), 0);
 }
 
-static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, u32 type,
+/* A vCPU writes to one half of the BAR's part, which may have a type of its own */
+static void map_halves(FIXTURE_DATA(barrier) *self)
+{
+	struct vfio_region_info info;
+	u64 offset;
+	void *hva;
+	int i;
+
+	mt_dev_region(&self->dev, self->bar, &info);
+	for (i = 0; i < NR_VCPUS; i++) {
+		/* An older kernel has the default's, too */
+		offset = self->types[i] == DEFAULT ? info.offset :
+			 mt_dev_offset(&self->dev, self->bar, self->types[i]);
+		hva = mmap(self->hva + i * HALF, HALF, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_FIXED, self->dev.fd, offset + i * HALF);
+		TEST_ASSERT(hva == self->hva + i * HALF, "mmap: %s", strerror(errno));
+	}
+}
+
+static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, const u32 *types,
 		  enum mt_iommu iommu)
 {
 	const struct sched_param fifo = { .sched_priority = 1 };
@@ -162,16 +196,17 @@ static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, u32 typ
 
 	memset(progress, 0, sizeof(progress));
 	self->bar = bar;
+	self->types = types;
 	mt_dev_open(&self->dev, bdf, iommu);
-	if (type != DEFAULT) {
+	if (types[0] != DEFAULT)
 		require_memtype(&self->dev);
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, bar, type), 0);
-	}
 	/* What a VMM does with a write-combine mapping */
-	if (type == WRITE_COMBINE && kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
+	if (types[0] == WRITE_COMBINE && kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
 		self->slot_flags = KVM_MEM_NONCACHEABLE;
 	self->t0 = now_ns();
+	/* For the alignment of the address */
 	self->hva = mt_dev_map(&self->dev, bar, 0, SIZE);
+	map_halves(self);
 	self->other = mt_dev_map(&self->dev, bar, 0, SIZE);
 
 	self->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, NR_VCPUS, SIZE / SZ_4K,
@@ -187,7 +222,7 @@ static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, u32 typ
 		memset(w, 0, sizeof(*w));
 		w->vcpu = vcpus[i];
 		/* One in either block */
-		w->offset = i * SZ_2M + SZ_8K + 64 * i;
+		w->offset = i * HALF + SZ_8K + 64 * i;
 		w->done = (u64 *)addr_gva2hva(self->vm, (u64)&progress[i].done);
 		vcpu_args_set(w->vcpu, 2, MT_GPA + w->offset, (u64)i);
 		WRITE_ONCE(*(u64 *)(self->hva + w->offset), 0);
@@ -319,7 +354,7 @@ TEST_F_TIMEOUT(barrier, delete_slot, 300)
 	unsigned long n;
 	int i;
 
-	start(self, IVSHMEM, 2, variant->type, variant->iommu);
+	start(self, IVSHMEM, 2, variant->types, variant->iommu);
 	for (n = 0; n < self->rounds; n++) {
 		go(self);
 		warm_up(self);
@@ -341,20 +376,15 @@ TEST_F_TIMEOUT(barrier, delete_slot, 300)
 
 TEST_F_TIMEOUT(barrier, munmap, 300)
 {
-	struct vfio_region_info info;
 	unsigned long n;
-	void *hva;
 
-	start(self, IVSHMEM, 2, variant->type, variant->iommu);
-	mt_dev_region(&self->dev, self->bar, &info);
+	start(self, IVSHMEM, 2, variant->types, variant->iommu);
 	for (n = 0; n < self->rounds; n++) {
 		go(self);
 		warm_up(self);
 		TEST_ASSERT(!munmap(self->hva, SIZE), "munmap: %s", strerror(errno));
 		expect_stop(self, EFAULT, KVM_EXIT_MEMORY_FAULT, true);
-		hva = mmap(self->hva, SIZE, PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_FIXED, self->dev.fd, info.offset);
-		TEST_ASSERT(hva == self->hva, "mmap: %s", strerror(errno));
+		map_halves(self);
 		expect_words(self);
 	}
 	stop(self);
@@ -365,7 +395,7 @@ TEST_F_TIMEOUT(barrier, disable_memory, 300)
 	unsigned long n;
 	u16 command;
 
-	start(self, IVSHMEM, 2, variant->type, variant->iommu);
+	start(self, IVSHMEM, 2, variant->types, variant->iommu);
 	command = mt_dev_command(&self->dev) | PCI_COMMAND_MEMORY;
 	for (n = 0; n < self->rounds; n++) {
 		go(self);
@@ -373,6 +403,50 @@ TEST_F_TIMEOUT(barrier, disable_memory, 300)
 		mt_dev_set_command(&self->dev, command & ~PCI_COMMAND_MEMORY);
 		expect_stop(self, EFAULT, KVM_EXIT_MEMORY_FAULT, false);
 		mt_dev_set_command(&self->dev, command);
+		expect_words(self);
+	}
+	stop(self);
+}
+
+static u8 pm_control(struct mt_dev *dev)
+{
+	u8 pos, id;
+
+	mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, PCI_CAPABILITY_LIST, &pos, 1);
+	while (pos) {
+		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos, &id, 1);
+		if (id == PCI_CAP_ID_PM)
+			return pos + PCI_PM_CTRL;
+		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos + 1, &pos, 1);
+	}
+	TEST_FAIL("%s has no power management", dev->bdf);
+	return 0;
+}
+
+static void set_power_state(struct mt_dev *dev, u16 state)
+{
+	struct vfio_region_info info;
+
+	mt_dev_region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
+	TEST_ASSERT_EQ(pwrite(dev->fd, &state, sizeof(state), info.offset + pm_control(dev)),
+		       sizeof(state));
+}
+
+/*
+ * The VMM puts the device to sleep, as a guest does that writes PMCSR. It takes
+ * 10 ms and more each time, hence fewer rounds.
+ */
+TEST_F_TIMEOUT(barrier, d3hot, 300)
+{
+	unsigned long n, rounds = max(self->rounds / 8, 1UL);
+
+	start(self, NVME, bars[BAR_CMB].index, variant->types, variant->iommu);
+	for (n = 0; n < rounds; n++) {
+		go(self);
+		warm_up(self);
+		set_power_state(&self->dev, 3);
+		expect_stop(self, EFAULT, KVM_EXIT_MEMORY_FAULT, false);
+		set_power_state(&self->dev, 0);
 		expect_words(self);
 	}
 	stop(self);
@@ -431,7 +505,7 @@ TEST_F_TIMEOUT(barrier, reset, 300)
 	struct writer *w;
 	int i;
 
-	start(self, NVME, bars[BAR_CMB].index, variant->type, variant->iommu);
+	start(self, NVME, bars[BAR_CMB].index, variant->types, variant->iommu);
 	while (n < rounds) {
 		go(self);
 		warm_up(self);

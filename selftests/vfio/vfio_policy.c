@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vfio_policy - The administrator's policy vfio_pci_core.nc_prefetchable_only=1
+ * vfio_policy - The administrator's policy vfio_pci_core.strict_bars=1
  *
- * With it a BAR that is not prefetchable is Device in the guest whatever the VMM
- * does, and the VMM can see so; a prefetchable one is as it is without.
+ * With it every BAR is Device in the guest whatever the VMM does, prefetchable or
+ * not, and the VMM can see so.
  */
 #include <sys/mman.h>
 
@@ -12,6 +12,7 @@
 
 #include "kselftest_harness.h"
 
+#include "backing.h"
 #include "bar_memtype.h"
 #include "bars.h"
 #include "guest.h"
@@ -48,82 +49,95 @@ FIXTURE_TEARDOWN(policy)
 
 BAR_VARIANTS(policy);
 
-static void expect_stage2(struct mt_dev *dev, const struct bar *bar, const char *type)
+static void expect_device(struct mt_dev *dev, const struct bar *bar, void *hva, u64 size)
 {
-	const char *unaligned = strcmp(type, S2_DEVICE) ? "ok" : "alignment fault";
-	struct vfio_region_info info;
 	struct kvm_vcpu *vcpu;
 	struct mt_result r;
 	struct kvm_vm *vm;
-	void *hva;
-	u64 size;
 
-	mt_dev_region(dev, bar->index, &info);
-	size = min_t(u64, info.size, SZ_4M);
-	hva = mt_dev_map(dev, bar->index, 0, size);
+	TEST_ASSERT_EQ(host_pte(hva + align_down(bar->offset, SZ_4K)).type, MEMTYPE_TEST_DEVICE);
 	vm = mt_vm_create(&vcpu, size);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, size, hva), 0);
 	mt_access_ok(vcpu, MT_LDR, MT_GPA + bar->offset, 0);
-	mt_expect_type(vm, MT_GPA + bar->offset, type, NULL);
-	mt_expect_outcome(vcpu, MT_LDP, MT_GPA + bar->offset + 4, 0, unaligned);
+	mt_expect_type(vm, MT_GPA + bar->offset, S2_DEVICE, NULL);
+	mt_expect_outcome(vcpu, MT_LDP, MT_GPA + bar->offset + 4, 0, "alignment fault");
 
 	/* No way round it through the memslot */
-	if (!bar->prefetchable) {
-		MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, 0, NULL), 0);
-		MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE, MT_GPA, size, hva), 0);
-		r = mt_access(vcpu, MT_LDR, MT_GPA + bar->offset, 0);
-		TEST_ASSERT(r.run_errno == EFAULT, "Flagged slot: %s", mt_outcome(&r));
-	}
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, 0, NULL), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE, MT_GPA, size, hva), 0);
+	r = mt_access(vcpu, MT_LDR, MT_GPA + bar->offset, 0);
+	TEST_ASSERT(r.run_errno == EFAULT, "Flagged slot: %s", mt_outcome(&r));
 	kvm_vm_free(vm);
-	munmap(hva, size);
+}
+
+static u64 bar_size(FIXTURE_DATA(policy) *self)
+{
+	struct vfio_region_info info;
+
+	mt_dev_region(&self->dev, self->bar->index, &info);
+	return min_t(u64, info.size, SZ_4M);
 }
 
 TEST_F(policy, get)
 {
 	struct vfio_device_feature_region_memtype memtype;
-	bool pref = self->bar->prefetchable;
+	int fd = self->dev.fd, index = self->bar->index;
+	static const u32 types[] = { DEFAULT, STRICT };
+	u32 flags = VFIO_REGION_MEMTYPE_FLAG_STRICT_ONLY;
+	int i;
 
-	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, self->bar->index, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.flags, pref ? VFIO_REGION_MEMTYPE_PREFETCHABLE : 0);
-	TEST_ASSERT_EQ(memtype.supported, pref ?
-		       1 << DEFAULT | 1 << STRICT | 1 << WRITE_COMBINE : 1 << STRICT);
-	TEST_ASSERT_EQ(memtype.type, pref ? DEFAULT : STRICT);
+	if (self->bar->prefetchable)
+		flags |= VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE;
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		MT_EXPECT_ERRNO(bar_get_memtype(fd, index, types[i], &memtype), 0);
+		TEST_ASSERT_EQ(memtype.flags, flags);
+		TEST_ASSERT_EQ(memtype.supported, 1 << DEFAULT | 1 << STRICT);
+		TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(index, types[i]));
+	}
+	MT_EXPECT_ERRNO(bar_get_memtype(fd, index, WRITE_COMBINE, &memtype), -EPERM);
+	MT_EXPECT_ERRNO(bar_get_memtype(fd, index, NR_TYPES, &memtype), -EINVAL);
 }
 
-TEST_F(policy, set)
+/* Nor by an offset that was not asked for */
+TEST_F(policy, write_combine)
 {
-	struct vfio_device_feature_region_memtype memtype;
-	bool pref = self->bar->prefetchable;
-	int fd = self->dev.fd, index = self->bar->index;
+	void *hva = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, self->dev.fd,
+			 OFFSET_OF(self->bar->index, WRITE_COMBINE));
 
-	MT_EXPECT_ERRNO(bar_set_memtype(fd, index, STRICT), 0);
-	MT_EXPECT_ERRNO(bar_set_memtype(fd, index, DEFAULT), pref ? 0 : -EPERM);
-	MT_EXPECT_ERRNO(bar_get_memtype(fd, index, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.type, pref ? DEFAULT : STRICT);
-	MT_EXPECT_ERRNO(bar_set_memtype(fd, index, WRITE_COMBINE), pref ? 0 : -EINVAL);
-	MT_EXPECT_ERRNO(bar_get_memtype(fd, index, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.type, pref ? WRITE_COMBINE : STRICT);
-	expect_stage2(&self->dev, self->bar, pref ? S2_NC : S2_DEVICE);
+	MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EPERM);
 }
 
 /* A VMM that has never heard of any of this */
 TEST_F(policy, untouched)
 {
-	expect_stage2(&self->dev, self->bar, self->bar->prefetchable ? S2_NC : S2_DEVICE);
+	u64 size = bar_size(self);
+	void *hva = mt_dev_map(&self->dev, self->bar->index, 0, size);
+
+	expect_device(&self->dev, self->bar, hva, size);
+	munmap(hva, size);
 }
 
-/* And after one that had */
-TEST_F(policy, next_open)
+TEST_F(policy, strict)
 {
-	int index = self->bar->index;
-	struct vfio_device_feature_region_memtype memtype;
+	u64 size = bar_size(self);
+	void *hva = mt_dev_map_as(&self->dev, self->bar->index, STRICT, 0, size);
 
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, index, STRICT), 0);
-	mt_dev_close(&self->dev);
-	mt_dev_open(&self->dev, self->bar->bdf, variant->iommu);
-	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, index, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.type, self->bar->prefetchable ? DEFAULT : STRICT);
-	expect_stage2(&self->dev, self->bar, self->bar->prefetchable ? S2_NC : S2_DEVICE);
+	expect_device(&self->dev, self->bar, hva, size);
+	munmap(hva, size);
+}
+
+/* What the administrator sees, who has debugfs */
+TEST_F(policy, debugfs)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/vfio/%s/pci/strict_bars",
+		 self->bar->bdf);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "%s: %s", path, strerror(errno));
+	TEST_ASSERT_EQ(fgetc(f), 'Y');
+	fclose(f);
 }
 
 TEST_HARNESS_MAIN

@@ -157,7 +157,9 @@ TEST_F(ranges, two_slots)
 /* Each of three parts with a memory type of its own */
 TEST_F(ranges, parts_of_different_types)
 {
-	static const char * const stage2[NR_TYPES] = { S2_NC, S2_DEVICE, S2_NC };
+	static const char * const stage2[NR_TYPES] = {
+		[DEFAULT] = S2_NC, [STRICT] = S2_DEVICE, [WRITE_COMBINE] = S2_NC,
+	};
 	const u64 size = SZ_16K;
 	void *hva[NR_TYPES];
 	struct mt_result r;
@@ -167,8 +169,7 @@ TEST_F(ranges, parts_of_different_types)
 	require_memtype(&self->dev);
 	for (type = DEFAULT; type < NR_TYPES; type++) {
 		gpa = MT_GPA + type * SZ_1M;
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, BAR, type), 0);
-		hva[type] = mt_dev_map(&self->dev, BAR, type * size, size);
+		hva[type] = mt_dev_map_as(&self->dev, BAR, type, type * size, size);
 		MT_EXPECT_ERRNO(mt_set_slot_nr(self->vm, MT_SLOT + type, 0, gpa, size,
 					       hva[type]), 0);
 	}
@@ -183,6 +184,49 @@ TEST_F(ranges, parts_of_different_types)
 	}
 	for (type = DEFAULT; type < NR_TYPES; type++)
 		munmap(hva[type], size);
+}
+
+/*
+ * One slot over one address range whose halves are mapped with different types, of
+ * the same part of the BAR: each page is what its own mapping says. Then the halves
+ * change places under the slot.
+ */
+TEST_F(ranges, one_slot_of_two_types)
+{
+	const u64 half = SZ_2M;
+	struct mt_result r;
+	u64 reserved;
+	void *hva, *at;
+	int i, turn;
+	u32 type;
+
+	require_memtype(&self->dev);
+	reserved = (u64)mmap(NULL, 3 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	hva = (void *)align_up(reserved, half);
+	for (turn = 0; turn < 4; turn++) {
+		for (i = 0; i < 2; i++) {
+			type = (i ^ turn) & 1 ? STRICT : WRITE_COMBINE;
+			at = mmap(hva + i * half, half, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, self->dev.fd,
+				  mt_dev_offset(&self->dev, BAR, type));
+			TEST_ASSERT(at == hva + i * half, "mmap: %s", strerror(errno));
+		}
+		if (!turn)
+			MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, 2 * half, hva), 0);
+		for (i = 0; i < 2; i++) {
+			type = (i ^ turn) & 1 ? STRICT : WRITE_COMBINE;
+			mt_access_ok(self->vcpu, MT_STR, MT_GPA + i * half, turn * 2 + i);
+			TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, MT_GPA + !i * half, 0),
+				       turn * 2 + i);
+			mt_expect_type(self->vm, MT_GPA + i * half,
+				       type == STRICT ? S2_DEVICE : S2_NC, NULL);
+			r = mt_access(self->vcpu, MT_LDR, MT_GPA + i * half + 1, 0);
+			TEST_ASSERT(!strcmp(mt_outcome(&r),
+					    type == STRICT ? "alignment fault" : "ok"),
+				    "%s: %s", type_names[type], mt_outcome(&r));
+		}
+	}
+	munmap((void *)reserved, 3 * half);
 }
 
 /* Table and pending bits of MSI-X, from config space: the whole pages of a BAR */
@@ -267,6 +311,7 @@ TEST_F(ranges, shared_page)
 	struct vfio_device_feature_region_memtype memtype;
 	struct vfio_region_info info;
 	void *hva;
+	u32 type;
 	int i, ret;
 
 	for (i = 0; i < ARRAY_SIZE(bdfs); i++) {
@@ -280,12 +325,13 @@ TEST_F(ranges, shared_page)
 		/* It is still there for read() */
 		mt_dev_read_word(&self->dev, 0, 0);
 
-		ret = bar_get_memtype(self->dev.fd, 0, &memtype);
-		if (ret == -ENOTTY)
-			continue;
-		MT_EXPECT_ERRNO(ret, -ENXIO);
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, 0, DEFAULT), -ENXIO);
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, 0, STRICT), -ENXIO);
+		for (type = DEFAULT; type < NR_TYPES; type++) {
+			ret = bar_get_memtype(self->dev.fd, 0, type, &memtype);
+			MT_EXPECT_ERRNO(ret == -ENOTTY ? -EINVAL : ret, -EINVAL);
+			hva = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->dev.fd,
+				   OFFSET_OF(0, type));
+			MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
+		}
 	}
 }
 
@@ -300,13 +346,12 @@ static void check_large(FIXTURE_DATA(ranges) *self, u32 type, u32 flags)
 
 	mt_dev_close(&self->dev);
 	mt_dev_open(&self->dev, LARGE, MT_CDEV);
-	if (type != DEFAULT) {
+	if (type != DEFAULT)
 		require_memtype(&self->dev);
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, BAR, type), 0);
-	}
 	TEST_ASSERT(mt_dev_region(&self->dev, BAR, &info) && info.size == size,
 		    "BAR of %#llx bytes", info.size);
-	hva = mt_dev_map(&self->dev, BAR, 0, size);
+	hva = type == DEFAULT ? mt_dev_map(&self->dev, BAR, 0, size) :
+				mt_dev_map_as(&self->dev, BAR, type, 0, size);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, flags, MT_GPA, size, hva), 0);
 
 	/*

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vfio_show - A table of BARs, the memory types chosen for them, and the effect
+ * vfio_show - A table of BARs, the memory types they are mapped with, and the effect
  *
- * For each BAR that is passed through and each type: was it accepted, which type
+ * For each BAR that is passed through and each type: does it have it, which type
  * has the host's entry and which the one at stage 2, and what did the guest's
  * unaligned store do. Prints; vfio_types is the test.
  */
@@ -45,10 +45,11 @@ static void show(const struct bar *bar, u32 type)
 	int ret;
 
 	mt_dev_open(&dev, bar->bdf, MT_CDEV);
-	ret = bar_get_memtype(dev.fd, bar->index, &memtype);
-	if (!ret)
-		pref = memtype.flags & VFIO_REGION_MEMTYPE_PREFETCHABLE ? "yes" : "no";
-	ret = bar_set_memtype(dev.fd, bar->index, type);
+	ret = bar_get_memtype(dev.fd, bar->index, DEFAULT, &memtype);
+	if (!ret) {
+		pref = memtype.flags & VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE ? "yes" : "no";
+		ret = bar_get_memtype(dev.fd, bar->index, type, &memtype);
+	}
 	if (ret) {
 		snprintf(refused, sizeof(refused), "refused (%d)", -ret);
 		printf(FORMAT, bar->name, bar->index, pref, type_names[type], refused,
@@ -59,7 +60,7 @@ static void show(const struct bar *bar, u32 type)
 
 	mt_dev_region(&dev, bar->index, &info);
 	size = min_t(u64, info.size, SZ_4M);
-	hva = mt_dev_map(&dev, bar->index, 0, size);
+	hva = mt_dev_map_as(&dev, bar->index, type, 0, size);
 	vm = mt_vm_create(&vcpu, size);
 	if (!mt_set_slot(vm, 0, MT_GPA, size, hva)) {
 		r = mt_access(vcpu, MT_STR, MT_GPA + bar->offset + bar->misalign, 1);
@@ -79,7 +80,7 @@ int main(void)
 	int i, type;
 
 	setbuf(stdout, NULL);
-	printf("%-14s BAR  %-4s %-14s %-10s %-14s %s\n", "device", "pref", "chosen type",
+	printf("%-14s BAR  %-4s %-14s %-10s %-14s %s\n", "device", "pref", "mapped as",
 	       "host PTE", "stage 2", "the guest's unaligned store");
 	for (i = 0; i < NR_BARS; i++)
 		for (type = 0; type < NR_TYPES; type++)

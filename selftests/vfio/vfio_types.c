@@ -2,11 +2,11 @@
 /*
  * vfio_types - The memory type of a BAR: host, stage 2 and what the guest sees
  *
- * Every BAR of every device that is passed through, with every type that it can
- * have: the type of the host's page-table entry, the type at stage 2 without and
- * with KVM_MEM_NONCACHEABLE, and the accesses that tell Device from Normal. What
- * the guest writes is read by the VMM, through its mapping and through read() of
- * the device, and the other way round.
+ * Every BAR of every device that is passed through, mapped with every type, one at a
+ * time and with others beside it: the type of the host's page-table entry, the type at
+ * stage 2 without and with KVM_MEM_NONCACHEABLE, and the accesses that tell Device from
+ * Normal. What the guest writes is read by the VMM, through its mapping and through
+ * read() of the device, and the other way round.
  */
 #include <sys/mman.h>
 
@@ -24,12 +24,6 @@
 #include "memslot.h"
 #include "s2_dump.h"
 #include "vfio_dev.h"
-
-static const u32 host_types[NR_TYPES] = {
-	[DEFAULT] = MEMTYPE_TEST_DEVICE,
-	[STRICT] = MEMTYPE_TEST_DEVICE,
-	[WRITE_COMBINE] = MEMTYPE_TEST_NC,
-};
 
 static const char * const stage2_types[NR_TYPES] = {
 	[DEFAULT] = S2_NC, [STRICT] = S2_DEVICE, [WRITE_COMBINE] = S2_NC,
@@ -174,94 +168,97 @@ static void check_slot(FIXTURE_DATA(bar) *self, void *hva, u32 type, u32 flags)
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, 0, NULL), 0);
 }
 
-static void check_type(FIXTURE_DATA(bar) *self, u32 type)
+static void check_mapping(FIXTURE_DATA(bar) *self, void *hva, u32 type)
 {
-	void *hva = mt_dev_map(&self->dev, self->bar->index, 0, self->size);
-
 	check_slot(self, hva, type, 0);
 	if (kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
 		check_slot(self, hva, type, KVM_MEM_NONCACHEABLE);
-	munmap(hva, self->size);
 }
 
 static void expect_memtype(FIXTURE_DATA(bar) *self, u32 type)
 {
 	struct vfio_device_feature_region_memtype memtype;
-	u32 supported = 1 << DEFAULT | 1 << STRICT;
 
-	if (self->bar->prefetchable)
-		supported |= 1 << WRITE_COMBINE;
-	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, self->bar->index, &memtype), 0);
+	require_memtype(&self->dev);
+	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, self->bar->index, type, &memtype), 0);
 	TEST_ASSERT_EQ(memtype.region_index, self->bar->index);
+	TEST_ASSERT_EQ(memtype.memtype, type);
 	TEST_ASSERT_EQ(memtype.flags, self->bar->prefetchable ?
-		       VFIO_REGION_MEMTYPE_PREFETCHABLE : 0);
-	TEST_ASSERT_EQ(memtype.supported, supported);
-	TEST_ASSERT_EQ(memtype.type, type);
+		       VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE : 0);
+	TEST_ASSERT_EQ(memtype.supported, ALL_TYPES);
+	TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(self->bar->index, type));
+}
+
+static void check_type(FIXTURE_DATA(bar) *self, u32 type)
+{
+	void *hva;
+
+	expect_memtype(self, type);
+	hva = mt_dev_map_as(&self->dev, self->bar->index, type, 0, self->size);
+	check_mapping(self, hva, type);
+	munmap(hva, self->size);
 }
 
 /* Nobody has asked for anything; the same on the unpatched kernel */
 TEST_F_TIMEOUT(bar, untouched, 120)
 {
-	check_type(self, DEFAULT);
+	void *hva = mt_dev_map(&self->dev, self->bar->index, 0, self->size);
+
+	check_mapping(self, hva, DEFAULT);
+	munmap(hva, self->size);
 }
 
 TEST_F_TIMEOUT(bar, strict, 120)
 {
-	require_memtype(&self->dev);
-	expect_memtype(self, DEFAULT);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, STRICT), 0);
-	expect_memtype(self, STRICT);
 	check_type(self, STRICT);
 }
 
+/* Prefetchable or not */
 TEST_F_TIMEOUT(bar, write_combine, 120)
 {
-	require_memtype(&self->dev);
-	if (!self->bar->prefetchable) {
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index,
-						WRITE_COMBINE), -EINVAL);
-		expect_memtype(self, DEFAULT);
-		check_type(self, DEFAULT);
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, STRICT), 0);
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index,
-						WRITE_COMBINE), -EINVAL);
-		expect_memtype(self, STRICT);
-		return;
-	}
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, WRITE_COMBINE), 0);
-	expect_memtype(self, WRITE_COMBINE);
 	check_type(self, WRITE_COMBINE);
 }
 
-TEST_F_TIMEOUT(bar, default_again, 120)
+/* One after the other in the same slot, with mappings of all types there */
+TEST_F_TIMEOUT(bar, side_by_side, 120)
 {
+	void *hva[NR_TYPES];
+	u32 type;
+
 	require_memtype(&self->dev);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, STRICT), 0);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, self->bar->index, DEFAULT), 0);
-	expect_memtype(self, DEFAULT);
-	check_type(self, DEFAULT);
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		hva[type] = mt_dev_map_as(&self->dev, self->bar->index, type, 0, self->size);
+		host_pte(hva[type] + align_down(self->bar->offset, SZ_4K));
+	}
+	for (type = DEFAULT; type < NR_TYPES; type++)
+		check_slot(self, hva[type], type, 0);
+	for (type = DEFAULT; type < NR_TYPES; type++)
+		munmap(hva[type], self->size);
 }
 
-/* What the document tells a VMM to call */
+/* What the document tells a VMM to call, whose configuration says a type or none */
 TEST_F_TIMEOUT(bar, vmm, 120)
 {
-	int memtype, want = self->bar->prefetchable ? WRITE_COMBINE : STRICT;
 	struct mt_result r;
 	void *hva;
+	u32 type;
 
-	require_memtype(&self->dev);
-	hva = bar_map(self->dev.fd, self->bar->index, 0, self->size, &memtype);
-	TEST_ASSERT(hva != MAP_FAILED, "bar_map: %s", strerror(errno));
-	TEST_ASSERT_EQ(memtype, want);
-	TEST_ASSERT_EQ(host_pte(hva + align_down(self->bar->offset, SZ_4K)).type,
-		       host_types[want]);
-	MT_EXPECT_ERRNO(bar_add_memslot(self->vm->fd, MT_SLOT, MT_GPA, self->size, hva,
-					memtype), 0);
-	r = mt_access(self->vcpu, MT_LDR, self->gpa, 0);
-	TEST_ASSERT(!strcmp(mt_outcome(&r), "ok"), "%s", mt_outcome(&r));
-	check_stage2(self->vm, self->gpa, stage2_types[want]);
-	check_accesses(&self->dev, self->bar, self->vcpu, hva, stage2_types[want]);
-	munmap(hva, self->size);
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		hva = bar_map(self->dev.fd, self->bar->index, 0, self->size, type);
+		if (hva == MAP_FAILED && errno == ENOTTY && type != DEFAULT)
+			continue;
+		TEST_ASSERT(hva != MAP_FAILED, "bar_map: %s", strerror(errno));
+		TEST_ASSERT_EQ(host_pte(hva + align_down(self->bar->offset, SZ_4K)).type,
+			       host_types[type]);
+		MT_EXPECT_ERRNO(bar_add_memslot(self->vm->fd, MT_SLOT, MT_GPA, self->size,
+						hva, type), 0);
+		r = mt_access(self->vcpu, MT_LDR, self->gpa, 0);
+		TEST_ASSERT(!strcmp(mt_outcome(&r), "ok"), "%s", mt_outcome(&r));
+		check_stage2(self->vm, self->gpa, stage2_types[type]);
+		check_accesses(&self->dev, self->bar, self->vcpu, hva, stage2_types[type]);
+		MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, 0, NULL), 0);
+		munmap(hva, self->size);
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vfio_uapi - VFIO_DEVICE_FEATURE_REGION_MEMTYPE and its errors
+ * vfio_uapi - VFIO_DEVICE_FEATURE_REGION_MEMTYPE, its offsets and its errors
  *
- * What is refused, with which errno, and that nothing has changed then: neither
- * what GET says nor what the next mmap() gives. What a type is in force for: the
- * mappings that are made later, through any descriptor of the device, until the
- * last of them is closed.
+ * What is refused, with which errno, by the feature and by mmap() of an offset that
+ * it would not have returned. That an offset means one BAR and one type and nothing
+ * else: for read() and write(), in another process, after fork(), beside other types,
+ * after what takes the BAR away and gives it back.
  */
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
-#include <linux/kvm_memtype.h>
 #include <linux/pci_regs.h>
 #include <linux/sizes.h>
 
@@ -59,6 +60,14 @@ FIXTURE_TEARDOWN(uapi)
 	mt_dev_close(&self->dev);
 }
 
+/* Another device in the place of pci-testdev, or that with another driver */
+static void reopen(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu,
+		   const char *driver)
+{
+	mt_dev_close(dev);
+	mt_dev_open_driver(dev, bdf, iommu, driver);
+}
+
 static int feature(struct mt_dev *dev, u32 flags, u32 argsz,
 		   struct vfio_device_feature_region_memtype *memtype)
 {
@@ -94,86 +103,118 @@ static int request(struct mt_dev *dev, u32 op,
 
 #define MEMTYPE(...) ((struct vfio_device_feature_region_memtype) { __VA_ARGS__ })
 
-static u32 type_of(struct mt_dev *dev, int bar)
+static int get_errno(struct mt_dev *dev, u32 index, u32 type)
 {
-	struct vfio_device_feature_region_memtype memtype;
-
-	MT_EXPECT_ERRNO(bar_get_memtype(dev->fd, bar, &memtype), 0);
-	return memtype.type;
+	return request(dev, GET, MEMTYPE(.region_index = index, .memtype = type));
 }
 
-static u32 host_type_of_new_mapping(struct mt_dev *dev, int bar)
+/* 0 if a page can be mapped at an offset, and what it says if not */
+static int mmap_errno(struct mt_dev *dev, u64 offset)
 {
-	void *hva = mt_dev_map(dev, bar, 0, SZ_4K);
-	u32 type = host_pte(hva).type;
+	void *hva = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd, offset);
 
+	if (hva == MAP_FAILED)
+		return errno;
 	munmap(hva, SZ_4K);
-	return type;
+	return 0;
+}
+
+static int read_errno(struct mt_dev *dev, u64 offset)
+{
+	u32 val;
+
+	return pread(dev->fd, &val, sizeof(val), offset) < 0 ? errno : 0;
+}
+
+/* In a process of its own */
+static void in_child(void (*fn)(void *arg), void *arg)
+{
+	int status;
+	pid_t pid = fork();
+
+	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
+	if (!pid) {
+		fn(arg);
+		_exit(0);
+	}
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid && !status, "Child: %#x", status);
+}
+
+/* Whether a read through the mapping is one of a BAR that is not there */
+static bool gone(void *hva)
+{
+	int status;
+	pid_t pid = fork();
+
+	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
+	if (!pid) {
+		/* libkvm has a handler, which exits */
+		signal(SIGBUS, SIG_DFL);
+		(void)READ_ONCE(*(u32 *)hva);
+		_exit(0);
+	}
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	TEST_ASSERT(!status || (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS),
+		    "Child: %#x", status);
+	return status;
 }
 
 TEST_F(uapi, get)
 {
 	struct vfio_device_feature_region_memtype memtype;
+	static const u32 indices[] = { PREFETCHABLE, REGISTERS };
+	u32 type;
+	int i;
 
-	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, PREFETCHABLE, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.region_index, PREFETCHABLE);
-	TEST_ASSERT_EQ(memtype.flags, VFIO_REGION_MEMTYPE_PREFETCHABLE);
-	TEST_ASSERT_EQ(memtype.type, DEFAULT);
-	TEST_ASSERT_EQ(memtype.supported, 1 << DEFAULT | 1 << STRICT | 1 << WRITE_COMBINE);
-
-	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, REGISTERS, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.region_index, REGISTERS);
-	TEST_ASSERT_EQ(memtype.flags, 0);
-	TEST_ASSERT_EQ(memtype.type, DEFAULT);
-	TEST_ASSERT_EQ(memtype.supported, 1 << DEFAULT | 1 << STRICT);
+	for (i = 0; i < ARRAY_SIZE(indices); i++) {
+		for (type = DEFAULT; type < NR_TYPES; type++) {
+			MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, indices[i], type,
+							&memtype), 0);
+			TEST_ASSERT_EQ(memtype.region_index, indices[i]);
+			TEST_ASSERT_EQ(memtype.memtype, type);
+			TEST_ASSERT_EQ(memtype.flags, indices[i] == PREFETCHABLE ?
+				       VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE : 0);
+			TEST_ASSERT_EQ(memtype.supported, ALL_TYPES);
+			TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(indices[i], type));
+		}
+	}
 }
 
-/* One BAR's type is nothing to the other */
-TEST_F(uapi, set)
+/* The regions of the device and what is said of them are what they have been */
+TEST_F(uapi, old_vmm)
 {
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, REGISTERS, STRICT), 0);
-	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), STRICT);
-	TEST_ASSERT_EQ(type_of(&self->dev, PREFETCHABLE), DEFAULT);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, PREFETCHABLE, WRITE_COMBINE), 0);
-	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), STRICT);
-	TEST_ASSERT_EQ(type_of(&self->dev, PREFETCHABLE), WRITE_COMBINE);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(&self->dev, REGISTERS), MEMTYPE_TEST_DEVICE);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(&self->dev, PREFETCHABLE), MEMTYPE_TEST_NC);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, PREFETCHABLE, DEFAULT), 0);
-	TEST_ASSERT_EQ(type_of(&self->dev, PREFETCHABLE), DEFAULT);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(&self->dev, PREFETCHABLE), MEMTYPE_TEST_DEVICE);
-	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), STRICT);
+	struct vfio_device_info device = { .argsz = sizeof(device) };
+	struct vfio_region_info info;
+	u32 i;
+
+	TEST_ASSERT(!ioctl(self->dev.fd, VFIO_DEVICE_GET_INFO, &device), "%s",
+		    strerror(errno));
+	TEST_ASSERT_EQ(device.num_regions, VFIO_PCI_NUM_REGIONS);
+	for (i = 0; i < VFIO_PCI_VGA_REGION_INDEX; i++) {
+		mt_dev_region(&self->dev, i, &info);
+		TEST_ASSERT_EQ(info.offset, (u64)i << 40);
+		TEST_ASSERT_EQ(info.argsz, sizeof(info));
+		TEST_ASSERT_EQ(info.flags & VFIO_REGION_INFO_FLAG_CAPS, 0);
+	}
+	info = (struct vfio_region_info) {
+		.argsz = sizeof(info), .index = VFIO_PCI_NUM_REGIONS
+	};
+	MT_EXPECT_ERRNO(ioctl(self->dev.fd, VFIO_DEVICE_GET_REGION_INFO, &info) ? errno : 0,
+			EINVAL);
 }
 
 TEST_F(uapi, probe)
 {
 	MT_EXPECT_ERRNO(request(&self->dev, PROBE, MEMTYPE()), 0);
 	MT_EXPECT_ERRNO(request(&self->dev, PROBE | GET, MEMTYPE()), 0);
-	MT_EXPECT_ERRNO(request(&self->dev, PROBE | SET, MEMTYPE(.type = STRICT)), 0);
-	MT_EXPECT_ERRNO(request(&self->dev, PROBE | GET | SET, MEMTYPE(.type = STRICT)), 0);
-	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), DEFAULT);
-}
-
-/* One that maps BARs in its own way does not report what it does not do */
-TEST_F(uapi, variant_driver)
-{
-	struct mt_dev variant_dev;
-
-	mt_dev_open_driver(&variant_dev, EDU, variant->iommu, "vfio-variant");
-	TEST_ASSERT(mt_dev_region(&variant_dev, 0, &(struct vfio_region_info) {}),
-		    "BAR 0 cannot be mapped");
-	MT_EXPECT_ERRNO(request(&variant_dev, PROBE | GET, MEMTYPE()), ENOTTY);
-	MT_EXPECT_ERRNO(request(&variant_dev, PROBE | SET, MEMTYPE()), ENOTTY);
-	MT_EXPECT_ERRNO(request(&variant_dev, GET, MEMTYPE()), ENOTTY);
-	MT_EXPECT_ERRNO(request(&variant_dev, SET, MEMTYPE(.type = STRICT)), ENOTTY);
-	MT_EXPECT_ERRNO(request(&variant_dev, SET, MEMTYPE(.type = DEFAULT)), ENOTTY);
-	mt_dev_close(&variant_dev);
-	mt_unbind(EDU);
+	MT_EXPECT_ERRNO(request(&self->dev, PROBE | SET, MEMTYPE()), EINVAL);
+	MT_EXPECT_ERRNO(request(&self->dev, PROBE | GET | SET, MEMTYPE()), EINVAL);
 }
 
 TEST_F(uapi, operation)
 {
 	MT_EXPECT_ERRNO(request(&self->dev, 0, MEMTYPE()), EINVAL);
+	MT_EXPECT_ERRNO(request(&self->dev, SET, MEMTYPE(.memtype = STRICT)), EINVAL);
 	MT_EXPECT_ERRNO(request(&self->dev, GET | SET, MEMTYPE()), EINVAL);
 	MT_EXPECT_ERRNO(request(&self->dev, GET | 1U << 31, MEMTYPE()), EINVAL);
 }
@@ -186,17 +227,12 @@ TEST_F(uapi, argsz)
 	for (argsz = 0; argsz < ARGSZ; argsz++) {
 		memtype = MEMTYPE(.region_index = PREFETCHABLE);
 		MT_EXPECT_ERRNO(feature(&self->dev, GET, argsz, &memtype), EINVAL);
-		memtype = MEMTYPE(.region_index = PREFETCHABLE, .type = STRICT);
-		MT_EXPECT_ERRNO(feature(&self->dev, SET, argsz, &memtype), EINVAL);
 	}
-	TEST_ASSERT_EQ(type_of(&self->dev, PREFETCHABLE), DEFAULT);
 
 	/* A later version's argument, that is larger, is understood in part */
-	memtype = MEMTYPE(.region_index = PREFETCHABLE, .type = STRICT);
-	MT_EXPECT_ERRNO(feature(&self->dev, SET, ARGSZ + 8, &memtype), 0);
-	memtype = MEMTYPE(.region_index = PREFETCHABLE);
+	memtype = MEMTYPE(.region_index = PREFETCHABLE, .memtype = STRICT);
 	MT_EXPECT_ERRNO(feature(&self->dev, GET, ARGSZ + 8, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.type, STRICT);
+	TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(PREFETCHABLE, STRICT));
 }
 
 TEST_F(uapi, fault)
@@ -209,32 +245,32 @@ TEST_F(uapi, fault)
 	arg->argsz = ARGSZ;
 	arg->flags = GET | FEATURE;
 	MT_EXPECT_ERRNO(ioctl(self->dev.fd, VFIO_DEVICE_FEATURE, arg) ? errno : 0, EFAULT);
-	arg->flags = SET | FEATURE;
+
+	/* It can be read and not written */
+	arg = (void *)page;
+	arg->argsz = ARGSZ;
+	arg->flags = GET | FEATURE;
+	memset(arg->data, 0, ARGSZ - sizeof(*arg));
+	mprotect((void *)page, SZ_4K, PROT_READ);
 	MT_EXPECT_ERRNO(ioctl(self->dev.fd, VFIO_DEVICE_FEATURE, arg) ? errno : 0, EFAULT);
 }
 
-/* GET is given the index only, SET the index and the type */
-TEST_F(uapi, reserved)
+TEST_F(uapi, fields)
 {
-	struct mt_dev *dev = &self->dev;
+	struct vfio_device_feature_region_memtype memtype;
 	int bit;
 
-	for (bit = 0; bit < 32; bit++) {
-		MT_EXPECT_ERRNO(request(dev, GET, MEMTYPE(.region_index = PREFETCHABLE,
-							  .flags = 1U << bit)), EINVAL);
-		MT_EXPECT_ERRNO(request(dev, GET, MEMTYPE(.region_index = PREFETCHABLE,
-							  .type = 1U << bit)), EINVAL);
-		MT_EXPECT_ERRNO(request(dev, GET, MEMTYPE(.region_index = PREFETCHABLE,
-							  .supported = 1U << bit)), EINVAL);
-		MT_EXPECT_ERRNO(request(dev, SET, MEMTYPE(.region_index = PREFETCHABLE,
-							  .type = STRICT,
-							  .flags = 1U << bit)), EINVAL);
-		MT_EXPECT_ERRNO(request(dev, SET, MEMTYPE(.region_index = PREFETCHABLE,
-							  .type = STRICT,
-							  .supported = 1U << bit)), EINVAL);
-	}
-	TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), DEFAULT);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(dev, PREFETCHABLE), MEMTYPE_TEST_DEVICE);
+	for (bit = 0; bit < 32; bit++)
+		MT_EXPECT_ERRNO(request(&self->dev, GET, MEMTYPE(.region_index = PREFETCHABLE,
+								 .flags = 1U << bit)), EINVAL);
+
+	/* What is only returned is not looked at */
+	memtype = MEMTYPE(.region_index = REGISTERS, .memtype = STRICT,
+			  .supported = ~0U, .offset = ~0ULL);
+	MT_EXPECT_ERRNO(feature(&self->dev, GET, ARGSZ, &memtype), 0);
+	TEST_ASSERT_EQ(memtype.supported, ALL_TYPES);
+	TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(REGISTERS, STRICT));
+	TEST_ASSERT_EQ(memtype.flags, 0);
 }
 
 TEST_F(uapi, region_index)
@@ -243,15 +279,20 @@ TEST_F(uapi, region_index)
 		VFIO_PCI_ROM_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX,
 		VFIO_PCI_VGA_REGION_INDEX, VFIO_PCI_NUM_REGIONS, 64, 0x80000000, 0xffffffff,
 	};
+	u32 type;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(others); i++) {
-		MT_EXPECT_ERRNO(request(&self->dev, GET, MEMTYPE(.region_index = others[i])),
-				EINVAL);
-		MT_EXPECT_ERRNO(request(&self->dev, SET, MEMTYPE(.region_index = others[i],
-								 .type = STRICT)), EINVAL);
-		MT_EXPECT_ERRNO(request(&self->dev, SET, MEMTYPE(.region_index = others[i])),
-				EINVAL);
+		for (type = DEFAULT; type < NR_TYPES; type++) {
+			MT_EXPECT_ERRNO(get_errno(&self->dev, others[i], type), EINVAL);
+			if (others[i] >= 64)
+				continue;
+			MT_EXPECT_ERRNO(mmap_errno(&self->dev, OFFSET_OF(others[i], type)), EINVAL);
+			/* Only BARs have offsets of other types */
+			if (type != DEFAULT)
+				MT_EXPECT_ERRNO(read_errno(&self->dev,
+							   OFFSET_OF(others[i], type)), EINVAL);
+		}
 	}
 }
 
@@ -263,12 +304,13 @@ TEST_F(uapi, no_mmap)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(unmappable); i++) {
-		MT_EXPECT_ERRNO(request(&self->dev, GET,
-					MEMTYPE(.region_index = unmappable[i])), ENXIO);
-		for (type = DEFAULT; type < NR_TYPES; type++)
-			MT_EXPECT_ERRNO(request(&self->dev, SET,
-						MEMTYPE(.region_index = unmappable[i],
-							.type = type)), ENXIO);
+		for (type = DEFAULT; type < NR_TYPES; type++) {
+			MT_EXPECT_ERRNO(get_errno(&self->dev, unmappable[i], type), EINVAL);
+			MT_EXPECT_ERRNO(mmap_errno(&self->dev, OFFSET_OF(unmappable[i], type)),
+					EINVAL);
+			MT_EXPECT_ERRNO(read_errno(&self->dev, OFFSET_OF(unmappable[i], type)),
+					read_errno(&self->dev, OFFSET_OF(unmappable[i], DEFAULT)));
+		}
 	}
 }
 
@@ -276,170 +318,388 @@ TEST_F(uapi, unknown_type)
 {
 	static const u32 types[] = { NR_TYPES, NR_TYPES + 1, 31, 32, 33, 0x80000000,
 				     0xffffffff };
+	u32 type;
 	int i;
 
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, PREFETCHABLE, WRITE_COMBINE), 0);
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, PREFETCHABLE, types[i]), -EINVAL);
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, REGISTERS, types[i]), -EINVAL);
+		MT_EXPECT_ERRNO(get_errno(&self->dev, PREFETCHABLE, types[i]), EINVAL);
+		MT_EXPECT_ERRNO(get_errno(&self->dev, REGISTERS, types[i]), EINVAL);
+		MT_EXPECT_ERRNO(get_errno(&self->dev, IO, types[i]), EINVAL);
 	}
-	TEST_ASSERT_EQ(type_of(&self->dev, PREFETCHABLE), WRITE_COMBINE);
-	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), DEFAULT);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(&self->dev, PREFETCHABLE), MEMTYPE_TEST_NC);
+	/* As many as there is room for, and the bits between index and type */
+	for (type = NR_TYPES; type < 128; type++) {
+		MT_EXPECT_ERRNO(mmap_errno(&self->dev, OFFSET_OF(PREFETCHABLE, type)), EINVAL);
+		MT_EXPECT_ERRNO(read_errno(&self->dev, OFFSET_OF(PREFETCHABLE, type)), EINVAL);
+	}
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		for (i = 44; i < 56; i++) {
+			MT_EXPECT_ERRNO(mmap_errno(&self->dev, OFFSET_OF(PREFETCHABLE, type) |
+						   BIT(i)), EINVAL);
+			MT_EXPECT_ERRNO(read_errno(&self->dev, OFFSET_OF(PREFETCHABLE, type) |
+						   BIT(i)), EINVAL);
+		}
+	}
 }
 
-TEST_F(uapi, write_combine_not_prefetchable)
+/* The end of the BAR is where it is, at every offset, and private means the same */
+TEST_F(uapi, bounds)
 {
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, REGISTERS, WRITE_COMBINE), -EINVAL);
-	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), DEFAULT);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, REGISTERS, STRICT), 0);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, REGISTERS, WRITE_COMBINE), -EINVAL);
-	TEST_ASSERT_EQ(type_of(&self->dev, REGISTERS), STRICT);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(&self->dev, REGISTERS), MEMTYPE_TEST_DEVICE);
+	struct vfio_region_info info;
+	u64 offset;
+	void *hva;
+	u32 type;
+
+	mt_dev_region(&self->dev, PREFETCHABLE, &info);
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		offset = mt_dev_offset(&self->dev, PREFETCHABLE, type);
+		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + info.size - SZ_4K), 0);
+		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + info.size), EINVAL);
+		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + BIT(40) - SZ_4K), EINVAL);
+		hva = mmap(NULL, info.size, PROT_READ, MAP_SHARED, self->dev.fd, offset + SZ_4K);
+		MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
+		hva = mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE, self->dev.fd, offset);
+		MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
+		MT_EXPECT_ERRNO(read_errno(&self->dev, offset + info.size), EINVAL);
+	}
+}
+
+/* A BAR that is memory: what is written at one offset is read at the others */
+TEST_F(uapi, read_write)
+{
+	struct vfio_device_ioeventfd ioeventfd = { .argsz = sizeof(ioeventfd) };
+	struct mt_dev *dev = &self->dev;
+	u32 type, other;
+	u64 val;
+	int fd;
+
+	reopen(dev, NVME, variant->iommu, "vfio-pci");
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		val = 0x1234567800000000 + type;
+		TEST_ASSERT_EQ(pwrite(dev->fd, &val, 8, mt_dev_offset(dev, 2, type) + SZ_8K), 8);
+		for (other = DEFAULT; other < NR_TYPES; other++) {
+			val = 0;
+			TEST_ASSERT_EQ(pread(dev->fd, &val, 8,
+					     mt_dev_offset(dev, 2, other) + SZ_8K), 8);
+			TEST_ASSERT_EQ(val, 0x1234567800000000 + type);
+		}
+	}
+
+	/* The MSI-X table of BAR 0 is the VMM's at every offset */
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		fd = eventfd(0, 0);
+		ioeventfd.flags = VFIO_DEVICE_IOEVENTFD_32;
+		ioeventfd.fd = fd;
+		ioeventfd.offset = mt_dev_offset(dev, 0, type) + 0x2000;
+		MT_EXPECT_ERRNO(ioctl(dev->fd, VFIO_DEVICE_IOEVENTFD, &ioeventfd) ? errno : 0,
+				EINVAL);
+		ioeventfd.offset = mt_dev_offset(dev, 2, type) + SZ_8K;
+		MT_EXPECT_ERRNO(ioctl(dev->fd, VFIO_DEVICE_IOEVENTFD, &ioeventfd) ? errno : 0, 0);
+		ioeventfd.fd = -1;
+		MT_EXPECT_ERRNO(ioctl(dev->fd, VFIO_DEVICE_IOEVENTFD, &ioeventfd) ? errno : 0, 0);
+		close(fd);
+	}
 }
 
 /* Not for a device that has its BARs disabled, which says nothing about a type */
 TEST_F(uapi, memory_disabled)
 {
 	u16 command = mt_dev_command(&self->dev);
+	void *hva;
 
 	mt_dev_set_command(&self->dev, command & ~PCI_COMMAND_MEMORY);
-	MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, PREFETCHABLE, WRITE_COMBINE), 0);
-	TEST_ASSERT_EQ(type_of(&self->dev, PREFETCHABLE), WRITE_COMBINE);
+	hva = mt_dev_map_as(&self->dev, PREFETCHABLE, WRITE_COMBINE, 0, SZ_4K);
+	TEST_ASSERT(gone(hva), "Memory is disabled, and can be read");
 	mt_dev_set_command(&self->dev, command | PCI_COMMAND_MEMORY);
-	TEST_ASSERT_EQ(type_of(&self->dev, PREFETCHABLE), WRITE_COMBINE);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(&self->dev, PREFETCHABLE), MEMTYPE_TEST_NC);
-}
-
-/* A mapping keeps what it was made with, also when its entries are made anew */
-TEST_F(uapi, live_mappings)
-{
-	static const u32 host_types[NR_TYPES] = {
-		MEMTYPE_TEST_DEVICE, MEMTYPE_TEST_DEVICE, MEMTYPE_TEST_NC,
-	};
-	u16 command = mt_dev_command(&self->dev);
-	void *hva[NR_TYPES];
-	u32 type, last;
-
-	for (type = DEFAULT; type < NR_TYPES; type++) {
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, PREFETCHABLE, type), 0);
-		hva[type] = mt_dev_map(&self->dev, PREFETCHABLE, 0, SZ_4K);
-	}
-	for (last = DEFAULT; last < NR_TYPES; last++) {
-		MT_EXPECT_ERRNO(bar_set_memtype(self->dev.fd, PREFETCHABLE, last), 0);
-		mt_dev_set_command(&self->dev, command & ~PCI_COMMAND_MEMORY);
-		mt_dev_set_command(&self->dev, command | PCI_COMMAND_MEMORY);
-		for (type = DEFAULT; type < NR_TYPES; type++)
-			TEST_ASSERT_EQ(host_pte(hva[type]).type, host_types[type]);
-	}
-}
-
-TEST_F(uapi, last_close)
-{
-	struct mt_dev *dev = &self->dev;
-
-	MT_EXPECT_ERRNO(bar_set_memtype(dev->fd, PREFETCHABLE, WRITE_COMBINE), 0);
-	MT_EXPECT_ERRNO(bar_set_memtype(dev->fd, REGISTERS, STRICT), 0);
-	mt_dev_close(dev);
-	mt_dev_open(dev, TESTDEV, variant->iommu);
-	TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), DEFAULT);
-	TEST_ASSERT_EQ(type_of(dev, REGISTERS), DEFAULT);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(dev, PREFETCHABLE), MEMTYPE_TEST_DEVICE);
-}
-
-/* A process that dies has closed its files */
-TEST_F(uapi, owner_killed)
-{
-	struct mt_dev *dev = &self->dev;
-	pid_t pid;
-
-	mt_dev_close(dev);
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
-	if (!pid) {
-		mt_dev_open(dev, TESTDEV, variant->iommu);
-		if (bar_set_memtype(dev->fd, PREFETCHABLE, STRICT))
-			_exit(1);
-		raise(SIGKILL);
-	}
-	TEST_ASSERT(waitpid(pid, &pid, 0) > 0 && WIFSIGNALED(pid), "Child: %#x", pid);
-	mt_dev_open(dev, TESTDEV, variant->iommu);
-	TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), DEFAULT);
+	TEST_ASSERT_EQ(host_pte(hva).type, MEMTYPE_TEST_NC);
+	munmap(hva, SZ_4K);
 }
 
 /*
- * Descriptors of one device share it; a mapping keeps it open as well. The
- * device's own node (cdev) gives only one.
+ * Mappings of all types, at once and in whatever order: what takes the BAR away
+ * takes all of them away, and each comes back as what it was.
  */
-TEST_F(uapi, several_descriptors)
+TEST_F(uapi, side_by_side)
 {
-	struct mt_dev *dev = &self->dev;
-	void *hva;
-	int fd;
+	u16 command = mt_dev_command(&self->dev);
+	void *hva[2 * NR_TYPES];
+	u32 i, type;
 
-	if (variant->iommu != MT_CDEV) {
-		fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
-		TEST_ASSERT(fd >= 0, "VFIO_GROUP_GET_DEVICE_FD: %s", strerror(errno));
-		MT_EXPECT_ERRNO(bar_set_memtype(fd, PREFETCHABLE, WRITE_COMBINE), 0);
-		TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), WRITE_COMBINE);
-		TEST_ASSERT_EQ(host_type_of_new_mapping(dev, PREFETCHABLE), MEMTYPE_TEST_NC);
-		close(dev->fd);
-		dev->fd = fd;
-		TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), WRITE_COMBINE);
-
-		hva = mt_dev_map(dev, PREFETCHABLE, 0, SZ_4K);
-		close(dev->fd);
-		dev->fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
-		TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), WRITE_COMBINE);
-		munmap(hva, SZ_4K);
-		close(dev->fd);
-		dev->fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
-		TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), DEFAULT);
-		return;
+	for (i = 0; i < ARRAY_SIZE(hva); i++)
+		hva[i] = mt_dev_map_as(&self->dev, PREFETCHABLE, i % NR_TYPES, 0, SZ_4K);
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		for (i = 0; i < ARRAY_SIZE(hva); i++)
+			TEST_ASSERT_EQ(host_pte(hva[i]).type, host_types[i % NR_TYPES]);
+		mt_dev_set_command(&self->dev, command & ~PCI_COMMAND_MEMORY);
+		for (i = 0; i < ARRAY_SIZE(hva); i++)
+			TEST_ASSERT(gone(hva[i]), "The %s mapping is still there",
+				    type_names[i % NR_TYPES]);
+		mt_dev_set_command(&self->dev, command | PCI_COMMAND_MEMORY);
+		/* And from whichever is the first to fault */
+		host_pte(hva[type]);
 	}
-	fd = dup(dev->fd);
-	MT_EXPECT_ERRNO(bar_set_memtype(fd, PREFETCHABLE, WRITE_COMBINE), 0);
-	close(fd);
-	TEST_ASSERT_EQ(type_of(dev, PREFETCHABLE), WRITE_COMBINE);
+	for (i = 0; i < ARRAY_SIZE(hva); i++)
+		munmap(hva[i], SZ_4K);
 }
 
-/* A reset of the function is no close */
-TEST_F(uapi, reset)
+struct mapping {
+	struct mt_dev *dev;
+	void *hva[NR_TYPES];
+	int socket;
+};
+
+static void check_inherited(void *arg)
+{
+	struct mapping *m = arg;
+	u32 type;
+
+	for (type = DEFAULT; type < NR_TYPES; type++)
+		TEST_ASSERT_EQ(host_pte(m->hva[type]).type, host_types[type]);
+	/* And from the inherited descriptor */
+	m->hva[0] = mt_dev_map_as(m->dev, PREFETCHABLE, WRITE_COMBINE, 0, SZ_4K);
+	TEST_ASSERT_EQ(host_pte(m->hva[0]).type, MEMTYPE_TEST_NC);
+}
+
+TEST_F(uapi, fork)
+{
+	struct mapping m = { .dev = &self->dev };
+	u32 type;
+
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		m.hva[type] = mt_dev_map_as(&self->dev, PREFETCHABLE, type, 0, SZ_4K);
+		/* One of them has no entry yet */
+		if (type != STRICT)
+			host_pte(m.hva[type]);
+	}
+	in_child(check_inherited, &m);
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		TEST_ASSERT_EQ(host_pte(m.hva[type]).type, host_types[type]);
+		munmap(m.hva[type], SZ_4K);
+	}
+}
+
+/* A process that gets the device's descriptor and an offset, and nothing else */
+static void receive(void *arg)
+{
+	struct mapping *m = arg;
+	char control[CMSG_SPACE(sizeof(int))];
+	u64 offsets[NR_TYPES];
+	struct iovec iov = { offsets, sizeof(offsets) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	void *hva[NR_TYPES];
+	u32 type;
+	int fd;
+
+	close(m->dev->fd);
+	TEST_ASSERT_EQ(recvmsg(m->socket, &msg, 0), sizeof(offsets));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	for (type = 0; type < NR_TYPES; type++) {
+		hva[type] = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+				 offsets[type]);
+		TEST_ASSERT(hva[type] != MAP_FAILED, "mmap: %s", strerror(errno));
+	}
+	close(fd);
+	for (type = 0; type < NR_TYPES; type++)
+		TEST_ASSERT_EQ(host_pte(hva[type]).type, host_types[type]);
+}
+
+TEST_F(uapi, pass_descriptor)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {};
+	u64 offsets[NR_TYPES];
+	struct iovec iov = { offsets, sizeof(offsets) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct mapping m = { .dev = &self->dev };
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	int sockets[2];
+	void *hva;
+	u32 type;
+
+	for (type = 0; type < NR_TYPES; type++)
+		offsets[type] = mt_dev_offset(&self->dev, PREFETCHABLE, type);
+	hva = mt_dev_map_as(&self->dev, PREFETCHABLE, STRICT, 0, SZ_4K);
+	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets), "%s", strerror(errno));
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &self->dev.fd, sizeof(int));
+	TEST_ASSERT_EQ(sendmsg(sockets[0], &msg, 0), sizeof(offsets));
+	m.socket = sockets[1];
+	in_child(receive, &m);
+	/* The sender's is what it was */
+	TEST_ASSERT_EQ(host_pte(hva).type, MEMTYPE_TEST_DEVICE);
+	TEST_ASSERT_EQ(mt_dev_offset(&self->dev, PREFETCHABLE, WRITE_COMBINE),
+		       offsets[WRITE_COMBINE]);
+	munmap(hva, SZ_4K);
+	close(sockets[0]);
+	close(sockets[1]);
+}
+
+/* Nothing ends with the last close, for nothing has begun; nor with a reset */
+TEST_F(uapi, constant)
 {
 	struct mt_dev *dev = &self->dev;
-	void *hva;
+	void *hva[NR_TYPES];
+	int round;
+	u32 type;
 
+	for (round = 0; round < 3; round++) {
+		reopen(dev, NVME, variant->iommu, "vfio-pci");
+		for (type = DEFAULT; type < NR_TYPES; type++) {
+			TEST_ASSERT_EQ(mt_dev_offset(dev, 2, type), OFFSET_OF(2, type));
+			hva[type] = mt_dev_map_as(dev, 2, type, 0, SZ_4K);
+			TEST_ASSERT_EQ(host_pte(hva[type]).type, host_types[type]);
+		}
+		TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_RESET), "VFIO_DEVICE_RESET: %s",
+			    strerror(errno));
+		for (type = DEFAULT; type < NR_TYPES; type++) {
+			TEST_ASSERT_EQ(mt_dev_offset(dev, 2, type), OFFSET_OF(2, type));
+			TEST_ASSERT_EQ(host_pte(hva[type]).type, host_types[type]);
+			munmap(hva[type], SZ_4K);
+		}
+	}
+}
+
+/*
+ * A driver is not taken from a device whose BAR is mapped: whatever the type, the
+ * mapping is a user of it, also when all descriptors are closed.
+ */
+TEST_F(uapi, unbind_waits)
+{
+	const struct timespec pause = { .tv_nsec = 300000000 };
+	struct mt_dev *dev = &self->dev;
+	int status;
+	void *hva;
+	pid_t pid;
+	u32 type;
+
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		hva = mt_dev_map_as(dev, PREFETCHABLE, type, 0, SZ_4K);
+		mt_dev_close(dev);
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
+		if (!pid) {
+			munmap(hva, SZ_4K);
+			mt_unbind(TESTDEV);
+			_exit(0);
+		}
+		nanosleep(&pause, NULL);
+		TEST_ASSERT(!waitpid(pid, &status, WNOHANG), "Unbound under a mapping: %#x",
+			    status);
+		TEST_ASSERT_EQ(host_pte(hva).type, host_types[type]);
+		munmap(hva, SZ_4K);
+		TEST_ASSERT(waitpid(pid, &status, 0) == pid && !status, "unbind: %#x", status);
+		mt_dev_open(dev, TESTDEV, variant->iommu);
+	}
+}
+
+static void set_file(const char *path, const char *value)
+{
+	FILE *f = fopen(path, "w");
+
+	TEST_ASSERT(f && fputs(value, f) >= 0 && !fclose(f), "%s: %s", path, strerror(errno));
+}
+
+#define VARIANT	"/sys/module/vfio_variant/parameters/"
+
+/*
+ * The variant driver looks at a mapping before the core does and lets nobody map
+ * more than the first half of BAR 0 of edu.
+ */
+static void check_variant(struct mt_dev *dev, int want, u32 types)
+{
+	struct vfio_device_feature_region_memtype memtype;
+	u32 type;
+	int ret;
+
+	for (type = DEFAULT; type < NR_TYPES; type++) {
+		ret = want;
+		if (!ret && !(types & BIT(type)))
+			ret = EOPNOTSUPP;
+		memtype = MEMTYPE(.memtype = type);
+		MT_EXPECT_ERRNO(feature(dev, GET, ARGSZ, &memtype), ret);
+		if (!ret)
+			TEST_ASSERT_EQ(memtype.supported, types);
+		/* mmap() has no way to say that there is no feature */
+		if (ret == ENOTTY)
+			ret = type == DEFAULT ? 0 : EINVAL;
+		MT_EXPECT_ERRNO(mmap_errno(dev, OFFSET_OF(0, type)), ret);
+		MT_EXPECT_ERRNO(mmap_errno(dev, OFFSET_OF(0, type) + SZ_512K - SZ_4K), ret);
+		MT_EXPECT_ERRNO(mmap_errno(dev, OFFSET_OF(0, type) + SZ_512K), EINVAL);
+		MT_EXPECT_ERRNO(read_errno(dev, OFFSET_OF(0, type)), want == EBUSY ? EBUSY : 0);
+	}
+}
+
+static void open_variant(struct mt_dev *dev, enum mt_iommu iommu, const char *types,
+			 const char *taken)
+{
 	mt_dev_close(dev);
-	mt_dev_open(dev, NVME, variant->iommu);
-	MT_EXPECT_ERRNO(bar_set_memtype(dev->fd, bars[BAR_CMB].index, WRITE_COMBINE), 0);
-	hva = mt_dev_map(dev, bars[BAR_CMB].index, 0, SZ_4K);
-	TEST_ASSERT_EQ(host_pte(hva).type, MEMTYPE_TEST_NC);
-	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_RESET), "VFIO_DEVICE_RESET: %s",
-		    strerror(errno));
-	TEST_ASSERT_EQ(type_of(dev, bars[BAR_CMB].index), WRITE_COMBINE);
-	TEST_ASSERT_EQ(host_pte(hva).type, MEMTYPE_TEST_NC);
-	TEST_ASSERT_EQ(host_type_of_new_mapping(dev, bars[BAR_CMB].index), MEMTYPE_TEST_NC);
-	munmap(hva, SZ_4K);
+	set_file(VARIANT "types", types);
+	set_file(VARIANT "taken", taken);
+	if (!access("/sys/bus/pci/drivers/vfio-variant/" EDU, F_OK))
+		mt_unbind(EDU);
+	mt_dev_open_driver(dev, EDU, iommu, "vfio-variant");
+}
+
+static void close_variant(struct mt_dev *dev, enum mt_iommu iommu)
+{
+	mt_dev_close(dev);
+	set_file(VARIANT "types", "-1");
+	set_file(VARIANT "taken", "0");
+	mt_unbind(EDU);
+	mt_dev_open(dev, TESTDEV, iommu);
+}
+
+/* One that does not say what its mmap() does is without the feature */
+TEST_F(uapi, variant_driver)
+{
+	open_variant(&self->dev, variant->iommu, "-1", "0");
+	MT_EXPECT_ERRNO(request(&self->dev, PROBE | GET, MEMTYPE()), ENOTTY);
+	MT_EXPECT_ERRNO(request(&self->dev, PROBE | SET, MEMTYPE()), ENOTTY);
+	check_variant(&self->dev, ENOTTY, 0);
+	close_variant(&self->dev, variant->iommu);
+}
+
+TEST_F(uapi, variant_driver_all_types)
+{
+	open_variant(&self->dev, variant->iommu, "7", "0");
+	check_variant(&self->dev, 0, ALL_TYPES);
+	close_variant(&self->dev, variant->iommu);
+}
+
+TEST_F(uapi, variant_driver_two_types)
+{
+	open_variant(&self->dev, variant->iommu, "5", "0");
+	check_variant(&self->dev, 0, 1 << DEFAULT | 1 << STRICT);
+	close_variant(&self->dev, variant->iommu);
+}
+
+/* Somebody else has the BAR's resources: as mmap() has always said */
+TEST_F(uapi, resources_taken)
+{
+	open_variant(&self->dev, variant->iommu, "7", "1");
+	check_variant(&self->dev, EBUSY, 0);
+	close_variant(&self->dev, variant->iommu);
 }
 
 /*
  * The administrator's policy is off, and turned on it is for devices that are
  * bound from then on; see vfio_policy for what it does.
  */
-static void set_policy(const char *value)
+static void expect_policy(enum mt_iommu iommu, bool strict)
 {
-	FILE *f = fopen(POLICY, "w");
-
-	TEST_ASSERT(f && fputs(value, f) >= 0 && !fclose(f), POLICY ": %s", strerror(errno));
-}
-
-static void expect_policy(enum mt_iommu iommu, u32 type)
-{
+	struct vfio_device_feature_region_memtype memtype;
 	struct mt_dev dev;
 
 	mt_dev_open(&dev, TESTDEV, iommu);
-	TEST_ASSERT_EQ(type_of(&dev, REGISTERS), type);
-	TEST_ASSERT_EQ(type_of(&dev, PREFETCHABLE), DEFAULT);
+	MT_EXPECT_ERRNO(bar_get_memtype(dev.fd, REGISTERS, DEFAULT, &memtype), 0);
+	TEST_ASSERT_EQ(memtype.flags, strict ? VFIO_REGION_MEMTYPE_FLAG_STRICT_ONLY : 0);
+	MT_EXPECT_ERRNO(get_errno(&dev, REGISTERS, WRITE_COMBINE), strict ? EPERM : 0);
 	mt_dev_close(&dev);
 }
 
@@ -447,14 +707,14 @@ TEST_F(uapi, policy_at_bind)
 {
 	mt_dev_close(&self->dev);
 	TEST_ASSERT_EQ(read_policy(), 'N');
-	set_policy("Y");
-	expect_policy(variant->iommu, DEFAULT);
+	set_file(POLICY, "Y");
+	expect_policy(variant->iommu, false);
 	mt_unbind(TESTDEV);
-	expect_policy(variant->iommu, STRICT);
-	set_policy("N");
-	expect_policy(variant->iommu, STRICT);
+	expect_policy(variant->iommu, true);
+	set_file(POLICY, "N");
+	expect_policy(variant->iommu, true);
 	mt_unbind(TESTDEV);
-	expect_policy(variant->iommu, DEFAULT);
+	expect_policy(variant->iommu, false);
 	mt_dev_open(&self->dev, TESTDEV, variant->iommu);
 }
 

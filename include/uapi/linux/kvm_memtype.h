@@ -63,30 +63,33 @@ struct kvm_userspace_memory_region2 {
 
 #ifndef VFIO_DEVICE_FEATURE_REGION_MEMTYPE
 /**
- * struct vfio_device_feature_region_memtype - memory type of a PCI BAR's mapping
- * @region_index: VFIO_PCI_BAR0_REGION_INDEX to VFIO_PCI_BAR5_REGION_INDEX
- * @flags: must be 0; a bit mask of VFIO_REGION_MEMTYPE_PREFETCHABLE on return
- *	from GET
- * @type: on SET, the memory type wanted; on GET must be 0, and is the one in
- *	force on return
- * @supported: must be 0; on return from GET, a bit mask with bit (1 << type) set
- *	for each memory type that SET takes for this BAR
+ * struct vfio_device_feature_region_memtype - where to map a BAR with a memory type
+ * @region_index: in: VFIO_PCI_BAR0_REGION_INDEX to VFIO_PCI_BAR5_REGION_INDEX
+ * @memtype: in: VFIO_REGION_MEMTYPE_*
+ * @flags: in: 0; out: VFIO_REGION_MEMTYPE_FLAG_*
+ * @supported: out: a bit mask with bit (1 << type) set for each memory type that
+ *	the BAR has
+ * @offset: out: of the BAR in the device's file, for mmap() with that type
  *
- * See Documentation/vfio-memory-types.rst for what each type gives a guest, and
- * include/uapi/linux/vfio.h of a kernel with the series for all errors.
+ * There is only VFIO_DEVICE_FEATURE_GET: nothing is set, the offset of a BAR and a
+ * type is always the same. See Documentation/vfio-memory-types.rst for what each
+ * type gives a guest, and include/uapi/linux/vfio.h of a kernel with the series for
+ * all errors.
  */
 struct vfio_device_feature_region_memtype {
 	__u32	region_index;
-	__u32	flags;
-#define VFIO_REGION_MEMTYPE_PREFETCHABLE	_BITUL(0)
-	__u32	type;
+	__u32	memtype;
 #define VFIO_REGION_MEMTYPE_DEFAULT		0
-#define VFIO_REGION_MEMTYPE_STRICT		1
-#define VFIO_REGION_MEMTYPE_WRITE_COMBINE	2
+#define VFIO_REGION_MEMTYPE_WC			1
+#define VFIO_REGION_MEMTYPE_STRICT		2
+	__u32	flags;
+#define VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE	(1 << 0)
+#define VFIO_REGION_MEMTYPE_FLAG_STRICT_ONLY	(1 << 1)
 	__u32	supported;
+	__aligned_u64 offset;
 };
 
-#define VFIO_DEVICE_FEATURE_REGION_MEMTYPE	15
+#define VFIO_DEVICE_FEATURE_REGION_MEMTYPE	24
 #endif
 
 #endif /* _LINUX_KVM_MEMTYPE_H */

@@ -94,8 +94,10 @@ static void put(int piece, unsigned int blob)
 {
 	void *at = w.hva + piece * PIECE, *got;
 
-	if (!in_order(blob))
+	if (!in_order(blob)) {
+		__atomic_store_n(&w.pieces[piece].blob, blob, __ATOMIC_SEQ_CST);
 		__atomic_add_fetch(&w.pieces[piece].outs, 1, __ATOMIC_SEQ_CST);
+	}
 	if (blob == NOTHING)
 		got = mmap(at, PIECE, PROT_NONE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -108,9 +110,10 @@ static void put(int piece, unsigned int blob)
 }
 
 /*
- * One piece after the other. A failure is right if the piece has been out of order
- * at any time since before the access. put() counts before it maps such a blob, and
- * says after it has mapped one what there is, so that in doubt it is right.
+ * One piece after the other. A failure is right if the piece has been out of order at
+ * any time since before the access: put() says that it is, and counts, before it maps
+ * such a blob, and says that it is not after it has mapped another. The count is read
+ * first, so that who has seen it counted sees what has been said as well.
  */
 static void *write_pieces(void *arg)
 {
@@ -127,8 +130,8 @@ static void *write_pieces(void *arg)
 			pthread_barrier_wait(&w.barrier);
 			continue;
 		}
-		before = __atomic_load_n(&w.pieces[piece].blob, __ATOMIC_SEQ_CST);
 		outs = __atomic_load_n(&w.pieces[piece].outs, __ATOMIC_SEQ_CST);
+		before = __atomic_load_n(&w.pieces[piece].blob, __ATOMIC_SEQ_CST);
 		r = mt_access(w.vcpus[i], MT_FILL, MT_GPA + piece * PIECE, PIECE_PAGES);
 		w.vcpu[i].runs++;
 		if (!r.run_errno && !r.exit_reason && !r.esr)

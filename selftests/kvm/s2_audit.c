@@ -825,24 +825,31 @@ AUDIT_TEST(limit)
 /* ---- change ---- */
 
 static struct {
-	struct kvm_vcpu *vcpu;
+	struct kvm_vcpu *vcpus[2];
 	void *anon;
 	void *window;
 	/* What a piece of the window can be: RAM, Normal-NC, Device */
 	int pieces[3];
 	bool stop;
-	u64 runs, zaps, slots, swaps;
+	u64 runs, zaps, slots, swaps, fills;
 	struct mt_result failed;	/* a fill of the window that should not */
 } churn;
 
 /* The guest faults all of it in again and again, until a slot is gone */
 static void *churn_vcpu(void *unused)
 {
+	for (; !READ_ONCE(churn.stop); churn.runs++)
+		mt_access(churn.vcpus[0], MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
+	return NULL;
+}
+
+/* So does another with the window, where nothing is ever missing */
+static void *churn_fills(void *unused)
+{
 	struct mt_result r;
 
-	for (; !READ_ONCE(churn.stop); churn.runs++) {
-		mt_access(churn.vcpu, MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
-		r = mt_access(churn.vcpu, MT_FILL, WINDOW_GPA, WINDOW_SIZE / SZ_4K);
+	for (; !READ_ONCE(churn.stop); churn.fills++) {
+		r = mt_access(churn.vcpus[1], MT_FILL, WINDOW_GPA, WINDOW_SIZE / SZ_4K);
 		if (r.run_errno || r.exit_reason || r.esr)
 			churn.failed = r;
 	}
@@ -860,6 +867,7 @@ static void *churn_window(void *unused)
 		if (mmap(churn.window + at, SZ_64K, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_FIXED, churn.pieces[i / 8 % 3], at) == MAP_FAILED)
 			break;
+		usleep(100);
 	}
 	churn.swaps = i;
 	return NULL;
@@ -903,7 +911,7 @@ AUDIT_TEST(concurrent)
 		.offset = SZ_64M,
 	};
 	u64 reads = 0, listed = 0, in_window[3] = {};
-	pthread_t vcpu, host, slots, window;
+	pthread_t vcpu, host, slots, window, fills;
 	struct kvm_vm *vm;
 	struct audit a;
 	void *hva;
@@ -911,7 +919,7 @@ AUDIT_TEST(concurrent)
 	int fd;
 
 	mt_require_noncacheable();
-	vm = mt_vm_create(&churn.vcpu, 3 * SIZE);
+	vm = mt_vm_create_vcpus(churn.vcpus, 2, 3 * SIZE, NULL);
 	hva = map_config(&nc_granted, SIZE, 0, &fd);
 	churn.anon = mt_anon(SIZE);
 	churn.pieces[0] = memfd_create("s2_audit", 0);
@@ -928,6 +936,7 @@ AUDIT_TEST(concurrent)
 	pthread_create(&host, NULL, churn_host, (void *)(long)fd);
 	pthread_create(&slots, NULL, churn_slots, vm);
 	pthread_create(&window, NULL, churn_window, NULL);
+	pthread_create(&fills, NULL, churn_fills, NULL);
 
 	/* Nothing in this VM is mismatched at any time */
 	for (end = seconds() + 8; seconds() < end; reads++) {
@@ -964,10 +973,11 @@ AUDIT_TEST(concurrent)
 	pthread_join(host, NULL);
 	pthread_join(slots, NULL);
 	pthread_join(window, NULL);
+	pthread_join(fills, NULL);
 	ksft_print_msg("%lu reads of %lu ranges, under %lu runs, %lu zaps, %lu times two slots\n",
 		       reads, listed, churn.runs, churn.zaps, churn.slots);
-	ksft_print_msg("in the window, under %lu swaps: %lu ranges WB, %lu NC, %lu Device\n",
-		       churn.swaps, in_window[0], in_window[1], in_window[2]);
+	ksft_print_msg("in the window, %lu swaps, %lu fills: %lu ranges WB, %lu NC, %lu Device\n",
+		       churn.swaps, churn.fills, in_window[0], in_window[1], in_window[2]);
 	TEST_ASSERT(!strcmp(mt_outcome(&churn.failed), "ok"), "A fill of the window: %s",
 		    mt_outcome(&churn.failed));
 	TEST_ASSERT(min(min(in_window[0], in_window[1]), in_window[2]), "A type was never there");

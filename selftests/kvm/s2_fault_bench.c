@@ -64,6 +64,7 @@ static const char * const fault_names[] = { "read", "write", "permission" };
 struct memory {
 	const char *name;
 	void *hva;
+	u64 size;		/* of the memslot: in less than 2 MiB there can be no block */
 	u64 stride;		/* from one fault to the next */
 	int nr;
 	u32 slot_flags;
@@ -75,8 +76,7 @@ struct memory {
 static void bench_faults(const struct memory *m, enum fault fault)
 {
 	u32 flags = m->slot_flags;
-	u64 size = m->stride * m->nr;
-	u64 cost[NR_FAULTS], leaf_size = m->leaf_size;
+	u64 cost[NR_FAULTS], leaf_size = m->leaf_size, size = m->size;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 	char name[64];
@@ -118,25 +118,26 @@ static void bench_memory(const struct memory *m)
 	bench_faults(m, PERMISSION);
 }
 
-static void bench_driver(const char *name, u32 slot_flags, u32 driver_flags, u64 leaf_size)
+static void bench_driver(const char *name, u32 slot_flags, u32 driver_flags, u64 leaf_size,
+			 u64 size)
 {
 	const struct memtype_test_config config = {
 		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
 		.flags = MEMTYPE_TEST_GRANT | driver_flags,
 	};
 	struct memory m = {
-		.name = name, .stride = leaf_size, .slot_flags = slot_flags,
+		.name = name, .size = size, .stride = leaf_size, .slot_flags = slot_flags,
 		.nr = leaf_size == SZ_2M ? NR_HUGE : NR_FAULTS, .leaf_size = leaf_size,
 	};
 	int fd = mt_test_open(&config);
 
-	m.hva = mt_mmap(fd, m.nr * m.stride, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	m.hva = mt_mmap(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	bench_faults(&m, READ);
 	bench_faults(&m, WRITE);
 	/* Without the flag, such a slot cannot be logged */
 	if (slot_flags & KVM_MEM_NONCACHEABLE)
 		bench_faults(&m, PERMISSION);
-	munmap(m.hva, m.nr * m.stride);
+	munmap(m.hva, size);
 	close(fd);
 }
 
@@ -147,8 +148,8 @@ static void bench_mkwrite(const char *name, u32 slot_flags)
 		.flags = MEMTYPE_TEST_GRANT | MEMTYPE_TEST_MKWRITE,
 	};
 	struct memory m = {
-		.name = name, .stride = SZ_4K, .nr = NR_FAULTS, .leaf_size = SZ_4K,
-		.slot_flags = slot_flags, .mkwrite = true,
+		.name = name, .size = SIZE, .stride = SZ_4K, .nr = NR_FAULTS,
+		.leaf_size = SZ_4K, .slot_flags = slot_flags, .mkwrite = true,
 	};
 	int fd = mt_test_open(&config);
 
@@ -315,9 +316,11 @@ static void bench_slots(u64 size)
 int main(void)
 {
 	struct memory anon = {
-		.name = "anon", .stride = SZ_4K, .nr = NR_FAULTS, .leaf_size = SZ_4K,
+		.name = "anon", .size = SIZE, .stride = SZ_4K, .nr = NR_FAULTS,
+		.leaf_size = SZ_4K,
 	}, huge = {
-		.name = "hugetlb", .stride = SZ_2M, .nr = NR_HUGE, .leaf_size = SZ_2M,
+		.name = "hugetlb", .size = NR_HUGE * SZ_2M, .stride = SZ_2M, .nr = NR_HUGE,
+		.leaf_size = SZ_2M,
 	};
 	u64 size;
 
@@ -332,12 +335,14 @@ int main(void)
 	TEST_ASSERT(huge.hva, "No huge pages");
 	bench_memory(&huge);
 	munmap(huge.hva, NR_HUGE * SZ_2M);
-	bench_driver("pfnmap", 0, 0, SZ_4K);
+	bench_driver("pfnmap", 0, 0, SZ_4K, SIZE);
+	bench_driver("pfnmap_small", 0, 0, SZ_4K, NR_FAULTS * SZ_4K);
 	bench_mkwrite("pfnmap", 0);
-	bench_driver("pfnmap_2m", 0, MEMTYPE_TEST_PMD, SZ_2M);
+	bench_driver("pfnmap_2m", 0, MEMTYPE_TEST_PMD, SZ_2M, NR_HUGE * SZ_2M);
 	if (kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE)) {
-		bench_driver("flagged", KVM_MEM_NONCACHEABLE, 0, SZ_4K);
-		bench_driver("flagged_2m", KVM_MEM_NONCACHEABLE, MEMTYPE_TEST_PMD, SZ_2M);
+		bench_driver("flagged", KVM_MEM_NONCACHEABLE, 0, SZ_4K, SIZE);
+		bench_driver("flagged_2m", KVM_MEM_NONCACHEABLE, MEMTYPE_TEST_PMD, SZ_2M,
+			     NR_HUGE * SZ_2M);
 		bench_1g("2m", MEMTYPE_TEST_PMD, SZ_2M, 3);
 		/* A minute of the emulator's time, each */
 		bench_1g("4k", MEMTYPE_TEST_POPULATE, SZ_4K, 1);

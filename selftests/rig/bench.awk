@@ -38,17 +38,26 @@ NR == FNR { old[$1] = $2; next }
 
 END {
 	head("instructions of a stage-2 fault", "unpatched", "patched")
-	split("read_anon write_anon permission_anon read_hugetlb write_hugetlb " \
-	      "permission_hugetlb read_pfnmap write_pfnmap permission_pfnmap " \
-	      "read_pfnmap_2m write_pfnmap_2m", same, " ")
+	split("read_anon write_anon permission_anon read_pfnmap write_pfnmap " \
+	      "permission_pfnmap read_pfnmap_2m write_pfnmap_2m", same, " ")
 	for (i = 1; i in same; i++)
 		row(same[i], old[same[i]], new[same[i]], "1.005")
+
+	# Dearer than the rest may be: nothing is saved there that pays for the look at
+	# the PTE (small: a memslot of less than 2 MiB, in which KVM does not look for
+	# blocks). The limits are what must not get worse.
+	split("read_hugetlb write_hugetlb permission_hugetlb", huge, " ")
+	for (i = 1; i in huge; i++)
+		row(huge[i], old[huge[i]], new[huge[i]], "1.010")
+	row("read_pfnmap_small", old["read_pfnmap_small"], new["read_pfnmap_small"], "1.035")
+	row("write_pfnmap_small", old["write_pfnmap_small"], new["write_pfnmap_small"], "1.035")
 
 	head("instructions of a fault in a flagged slot", "unpatched without the flag", "patched")
 	row("read_flagged", old["read_pfnmap"], new["read_flagged"], "1.000")
 	row("write_flagged", old["write_pfnmap"], new["write_flagged"], "1.000")
-	row("read_flagged_2m", old["read_pfnmap_2m"], new["read_flagged_2m"], "1.000")
-	row("write_flagged_2m", old["write_pfnmap_2m"], new["write_flagged_2m"], "1.000")
+	# Both ends of a block are judged
+	row("read_flagged_2m", old["read_pfnmap_2m"], new["read_flagged_2m"], "1.020")
+	row("write_flagged_2m", old["write_pfnmap_2m"], new["write_flagged_2m"], "1.020")
 
 	head("exits to fill 1 GiB of a flagged slot", "expected", "patched")
 	count("exits_1g_4k", new["exits_1g_4k"], 262144)

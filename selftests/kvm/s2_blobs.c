@@ -220,8 +220,6 @@ static void replace_under_writers(u32 slot_flags, unsigned int first,
 	long i;
 
 	mt_require_pfnmap();
-	if (w.one_piece)
-		rounds *= 5;
 	ksft_print_msg("MT_ROUNDS=%u MT_SEED=%u\n", rounds, seed);
 	srandom(seed);
 	w.slot_flags = slot_flags;

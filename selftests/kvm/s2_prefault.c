@@ -53,6 +53,9 @@ FIXTURE_TEARDOWN(prefault)
 {
 }
 
+/* Longer than the harness allows by itself: all of this runs in an emulator */
+#define PREFAULT_TEST(name)	TEST_F_TIMEOUT(prefault, name, 120)
+
 /* One call; returns its errno and leaves in *range what it has left to do */
 static int prefault_once(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range)
 {
@@ -157,7 +160,7 @@ static void check_driver(const struct memtype_test_config *config, u32 slot_flag
 }
 
 /* Memory that nobody has written to is mapped as a read would map it */
-TEST_F(prefault, untouched)
+PREFAULT_TEST(untouched)
 {
 	struct s2_range range;
 	struct kvm_vcpu *vcpu;
@@ -177,7 +180,7 @@ TEST_F(prefault, untouched)
 	munmap(hva, SIZE);
 }
 
-TEST_F(prefault, anonymous)
+PREFAULT_TEST(anonymous)
 {
 	void *hva = mt_anon(SIZE);
 
@@ -186,7 +189,7 @@ TEST_F(prefault, anonymous)
 	check_populated(hva, 0, S2_WB, SZ_4K, true);
 }
 
-TEST_F(prefault, anonymous_thp)
+PREFAULT_TEST(anonymous_thp)
 {
 	void *hva = mt_anon(SIZE);
 
@@ -195,7 +198,7 @@ TEST_F(prefault, anonymous_thp)
 	check_populated(hva, 0, S2_WB, SZ_2M, true);
 }
 
-TEST_F(prefault, hugetlb)
+PREFAULT_TEST(hugetlb)
 {
 	void *hva = mt_hugetlb(SIZE);
 
@@ -205,37 +208,37 @@ TEST_F(prefault, hugetlb)
 	check_populated(hva, 0, S2_WB, SZ_2M, true);
 }
 
-TEST_F(prefault, pages)
+PREFAULT_TEST(pages)
 {
 	check_driver(&nc_pages, 0, S2_NC, SZ_4K);
 }
 
-TEST_F(prefault, blocks)
+PREFAULT_TEST(blocks)
 {
 	check_driver(&nc_blocks, 0, S2_NC, SZ_2M);
 }
 
-TEST_F(prefault, device_pages)
+PREFAULT_TEST(device_pages)
 {
 	check_driver(&device, 0, S2_DEVICE, SZ_4K);
 }
 
-TEST_F(prefault, flag_pages)
+PREFAULT_TEST(flag_pages)
 {
 	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
 }
 
-TEST_F(prefault, flag_in_wb)
+PREFAULT_TEST(flag_in_wb)
 {
 	check_driver(&nc_in_wb, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
 }
 
-TEST_F(prefault, flag_blocks)
+PREFAULT_TEST(flag_blocks)
 {
 	check_driver(&nc_blocks, KVM_MEM_NONCACHEABLE, S2_NC, SZ_2M);
 }
 
-TEST_F(prefault, flag_readonly)
+PREFAULT_TEST(flag_readonly)
 {
 	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE | KVM_MEM_READONLY, S2_NC, SZ_4K);
 }
@@ -278,12 +281,12 @@ static void check_logging(const struct memtype_test_config *config)
 	close(fd);
 }
 
-TEST_F(prefault, flag_logging_4k)
+PREFAULT_TEST(flag_logging_4k)
 {
 	check_logging(&nc_pages);
 }
 
-TEST_F(prefault, flag_logging_2m)
+PREFAULT_TEST(flag_logging_2m)
 {
 	check_logging(&nc_blocks);
 }
@@ -347,7 +350,7 @@ static void check_refused(void *second, int second_flags, int second_fd, u32 slo
 	close(fd);
 }
 
-TEST_F(prefault, flag_refused)
+PREFAULT_TEST(flag_refused)
 {
 	static const struct memtype_test_config wb = {};
 	int fd;
@@ -366,7 +369,7 @@ TEST_F(prefault, flag_refused)
 }
 
 /* A page that is not there is no matter of types */
-TEST_F(prefault, hole)
+PREFAULT_TEST(hole)
 {
 	struct kvm_pre_fault_memory left;
 	void *hva = mt_anon(SIZE);
@@ -387,7 +390,7 @@ TEST_F(prefault, hole)
 }
 
 /* Nonsense; each has a neighbour that is none */
-TEST_F(prefault, bad_ranges)
+PREFAULT_TEST(bad_ranges)
 {
 	static const struct {
 		u64 gpa, size, flags;
@@ -422,7 +425,7 @@ TEST_F(prefault, bad_ranges)
 }
 
 /* Of a vCPU that has not been initialized there is nothing to go by */
-TEST_F(prefault, uninitialized)
+PREFAULT_TEST(uninitialized)
 {
 	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SZ_4K };
 	struct kvm_vm *vm;
@@ -450,7 +453,7 @@ static void guest_reads_mmio(void)
  * A VMM that is told of an access to a BAR may map it there and then, and answer the
  * exit afterwards. It answers in kvm_run, and KVM has to know what the access was.
  */
-TEST_F(prefault, mmio_exit_pending)
+PREFAULT_TEST(mmio_exit_pending)
 {
 	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SIZE };
 	void *hva = mt_anon(SIZE);
@@ -561,12 +564,12 @@ static void check_with(void *(*fn)(void *))
 	close(other.fd);
 }
 
-TEST_F(prefault, signals)
+PREFAULT_TEST(signals)
 {
 	check_with(send_signals);
 }
 
-TEST_F(prefault, zaps)
+PREFAULT_TEST(zaps)
 {
 	check_with(zap_pages);
 }

@@ -82,6 +82,9 @@ FIXTURE_TEARDOWN(vgem)
 	close(self->card);
 }
 
+/* Longer than the harness allows by itself: all of this runs in an emulator */
+#define VGEM_TEST(name)	TEST_F_TIMEOUT(vgem, name, 120)
+
 /* What the guest has written is there, and everybody's type is the driver's */
 static void expect_filled(struct kvm_vm *vm, void *hva)
 {
@@ -106,7 +109,7 @@ static void expect_filled(struct kvm_vm *vm, void *hva)
 	}
 }
 
-TEST_F(vgem, read_then_write)
+VGEM_TEST(read_then_write)
 {
 	mt_access_ok(self->vcpus[0], MT_READ_ALL, MT_GPA, NR_PAGES);
 	TEST_ASSERT_EQ(host_pte(self->hva).writable, 0);
@@ -116,14 +119,14 @@ TEST_F(vgem, read_then_write)
 	expect_filled(self->vm, self->hva);
 }
 
-TEST_F(vgem, write_first)
+VGEM_TEST(write_first)
 {
 	mt_access_ok(self->vcpus[0], MT_FILL, MT_GPA, NR_PAGES);
 	expect_filled(self->vm, self->hva);
 }
 
 /* The VMM has read all of it: the host's entries are there, and read-only */
-TEST_F(vgem, vmm_reads_first)
+VGEM_TEST(vmm_reads_first)
 {
 	int i;
 
@@ -135,7 +138,7 @@ TEST_F(vgem, vmm_reads_first)
 }
 
 /* It is not cached anywhere: what one has written, the other sees */
-TEST_F(vgem, vmm_and_guest)
+VGEM_TEST(vmm_and_guest)
 {
 	WRITE_ONCE(*(u64 *)(self->hva + 64), 0x1122);
 	TEST_ASSERT_EQ(mt_access_ok(self->vcpus[0], MT_LDR, MT_GPA + 64, 0), 0x1122);
@@ -161,7 +164,7 @@ static void *write_all(void *arg)
 }
 
 /* Both are at the same page at about the same time, one of them with reads before */
-TEST_F(vgem, two_vcpus)
+VGEM_TEST(two_vcpus)
 {
 	struct writer writers[2] = {
 		{ self->vcpus[0], MT_FILL }, { self->vcpus[1], MT_READ_ALL },
@@ -169,7 +172,7 @@ TEST_F(vgem, two_vcpus)
 	pthread_t threads[2];
 	int i, round;
 
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < 10; round++) {
 		/* Mapped anew, there are no entries, at stage 2 neither */
 		TEST_ASSERT(mmap(self->hva, SIZE, PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_FIXED, self->card, self->offset) == self->hva,

@@ -21,8 +21,9 @@ memory='dirty|memory|memslot|mmu|page_|prefault|pre_fault|guest_memfd|access_tra
 
 # list_of BUILD CONFIGURATION: the lines of /rig/list
 list_of() {
+	lo_config=$2
 	while read -r t; do
-		[ "$2" = n1 ] || echo "$t" | grep -Eq "$memory" || continue
+		[ "$lo_config" = n1 ] || echo "$t" | grep -Eq "$memory" || continue
 		line=$(awk -v t="$t" '$1 == t' "$RIG/upstream")
 		# shellcheck disable=SC2086	# words
 		set -- ${line:-$t 60}

@@ -62,10 +62,10 @@ for g in $(ordered "$*"); do
 	log=$G/$g.log
 	needs=$(header "$g" needs)
 	inputs=$(header "$g" inputs)
-	[ -n "$needs$inputs" ] || {
+	if [ -z "$needs" ] || [ -z "$inputs" ]; then
 		failed "$g" "gates/$g.sh does not say what it needs and what its inputs are"
 		continue
-	}
+	fi
 	case $inputs in
 	*code*)
 		# What does not apply has no code: the gate "applies" says which patch

@@ -18,10 +18,6 @@ dir=$LOGS/demo
 mkdir -p "$dir/unpatched" "$dir/patched"
 
 # The same content makes the same archive, so that a boot can be known to be the same
-pack() {
-	(cd "$1" && find . -exec touch -h -d @0 '{}' + && find . | sort |
-		cpio -o -H newc -R 0:0 --quiet --reproducible) >"$2"
-}
 # archive BUILD FILE: an archive with the kernel and the user space of the guests
 archive() {
 	root=$dir/root

@@ -17,7 +17,6 @@ lock
 what=$1 out=${2:-$W/tests}
 log=$LOGS/initramfs-$what.log
 
-pack() { (cd "$1" && find . | sort | cpio -o -H newc -R 0:0 --quiet --reproducible) >"$2"; }
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 

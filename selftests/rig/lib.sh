@@ -116,6 +116,12 @@ hash_of() {
 	done | sha256sum | cut -c1-16
 }
 
+# pack DIRECTORY FILE: an archive for a kernel to boot with, the same every time
+pack() {
+	(cd "$1" && find . -exec touch -h -d @0 '{}' + && find . | sort |
+		cpio -o -H newc -R 0:0 --quiet --reproducible) >"$2"
+}
+
 # new_boot DIRECTORY BUILD SECONDS [ARCHIVE...]: describe a boot for boot.sh; what
 # /rig/list is to hold comes from stdin
 new_boot() {
@@ -137,10 +143,10 @@ plan_boot() {
 	pb_config=${pb_config%@*}
 	pb_list=$(cat)
 	pb_key=$({
-		echo "$pb_list"
+		printf '%s\n' "$pb_list"
 		awk -v n="$pb_config" '$1 == n' "$RIG/configs"
 		qemu-system-aarch64 --version | head -n 1
-		pb_dir=$1 pb_build=$2
+		pb_build=$2
 		shift 3
 		hash_of "$RIG/boot.sh" "$TOP/arch-arm64/dts" "$W/tests/tests.cpio" \
 			"$pb_build/arch/arm64/boot/Image" "$pb_build/modules.cpio" "$@"
@@ -149,7 +155,7 @@ plan_boot() {
 		echo "kept $1"
 		return
 	fi
-	echo "$pb_list" | new_boot "$@"
+	printf '%s\n' "$pb_list" | new_boot "$@"
 	echo "$pb_key" >"$1/key"
 	echo "boot $1"
 }

@@ -1093,7 +1093,7 @@ static void check_trace(const struct memtype_test_config *config, u32 slot_flags
 	if (config) {
 		dic = mt_has_cacheable_pfnmap(vm);
 		snprintf(want, sizeof(want),
-			 "slot 10 gfn %#lx pfn %#llx %s cacheable_pfnmap %d: %s",
+			 "slot 10 gfn %#lx pfn %#llx %s cacheable_pfnmap %d protected_mode 0: %s",
 			 MT_GPA / SZ_4K, pte.phys / SZ_4K, inputs, dic, result);
 		TEST_ASSERT(!strcmp(found, want), "'%s', expected '%s'", found, want);
 	} else {

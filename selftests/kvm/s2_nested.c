@@ -139,6 +139,7 @@ struct env {
 	struct kvm_vm *vm;
 	void *hva;
 	int fd;
+	u64 size;
 };
 
 static const struct memtype_test_config nc_config = {
@@ -160,7 +161,7 @@ static struct env env_create(u32 slot_flags, const struct memtype_test_config *c
 	static const u64 table[512] = {
 		[0] = S2_BLOCK, [L2_IPA / SZ_1G] = MT_GPA | S2_BLOCK,
 	};
-	struct env e;
+	struct env e = { .size = SIZE };
 
 	if (!kvm_check_cap(KVM_CAP_ARM_EL2))
 		mt_skip("no nested guests: KVM_CAP_ARM_EL2");
@@ -176,14 +177,16 @@ static struct env env_create(u32 slot_flags, const struct memtype_test_config *c
 	virt_map(e.vm, MT_GPA, MT_GPA, SIZE / e.vm->page_size);
 
 	if (config) {
+		if (config->flags & MEMTYPE_TEST_RAM)
+			e.size = MEMTYPE_TEST_RAM_SIZE;
 		e.fd = mt_test_open(config);
-		e.hva = mt_mmap(e.fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+		e.hva = mt_mmap(e.fd, e.size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	} else {
 		e.fd = -1;
 		e.hva = mt_anon(SIZE);
 		madvise(e.hva, SIZE, MADV_NOHUGEPAGE);
 	}
-	MT_EXPECT_ERRNO(mt_set_slot(e.vm, slot_flags, MT_GPA, SIZE, e.hva), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, slot_flags, MT_GPA, e.size, e.hva), 0);
 
 	memset(&l1, 0, sizeof(l1));
 	l1.code = host_page(e.vm, l2_code, sizeof(l2_code));
@@ -195,7 +198,7 @@ static struct env env_create(u32 slot_flags, const struct memtype_test_config *c
 static void env_free(struct env *e)
 {
 	kvm_vm_free(e->vm);
-	munmap(e->hva, SIZE);
+	munmap(e->hva, e->size);
 	if (e->fd >= 0)
 		close(e->fd);
 }
@@ -424,13 +427,14 @@ MT_TEST(vncr_ram)
 }
 
 /* L1 gets the external abort that it gets for memory that is not RAM */
-static void check_vncr_refused(u32 slot_flags, bool replace)
+static void check_vncr_refused(u32 slot_flags, const struct memtype_test_config *config,
+			       bool replace)
 {
 	struct env e;
 
 	if (slot_flags & KVM_MEM_NONCACHEABLE)
 		mt_require_noncacheable();
-	e = env_create(slot_flags, &nc_config);
+	e = env_create(slot_flags, config);
 	require_nv2(e.vcpu);
 	/* Even if it is RAM, which KVM could map */
 	if (replace)
@@ -449,17 +453,28 @@ static void check_vncr_refused(u32 slot_flags, bool replace)
 
 MT_TEST(vncr_nc)
 {
-	check_vncr_refused(0, false);
+	check_vncr_refused(0, &nc_config, false);
+}
+
+/* RAM that its driver has mapped Normal-NC: so has L1, and KVM would not */
+MT_TEST(vncr_nc_ram)
+{
+	static const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_RAM,
+	};
+
+	check_vncr_refused(0, &config, false);
 }
 
 MT_TEST(flag_vncr)
 {
-	check_vncr_refused(KVM_MEM_NONCACHEABLE, false);
+	check_vncr_refused(KVM_MEM_NONCACHEABLE, &nc_config, false);
 }
 
 MT_TEST(flag_vncr_over_ram)
 {
-	check_vncr_refused(KVM_MEM_NONCACHEABLE, true);
+	check_vncr_refused(KVM_MEM_NONCACHEABLE, &nc_config, true);
 }
 
 TEST_HARNESS_MAIN

@@ -8,6 +8,9 @@
  * memslot. The type is read from the stage-2 dump, and then the guest's accesses
  * must behave as that type makes them.
  */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include <linux/kvm_memtype.h>
@@ -209,7 +212,7 @@ ROW(nc_ram,			0,	NC,	NC,	RAM,		S2(NC),		SZ_4K);
 ROW(nc_ram_granted,		0,	NC,	NC,	RAM | G,	S2(NC),		SZ_4K);
 ROW(nc_in_wb_ram,		0,	NC,	WB,	RAM,		S2(NC),		SZ_4K);
 ROW(device_ram,			0,	DEVICE,	DEVICE,	RAM,		S2(WB),		SZ_4K);
-ROW(device_in_wb_ram,		0,	DEVICE,	WB,	RAM,		WB_OR_REFUSED,	SZ_4K);
+ROW(device_in_wb_ram,		0,	DEVICE,	WB,	RAM,		S2(WB),		SZ_4K);
 ROW(wb_in_nc_ram,		0,	WB,	NC,	RAM,		S2(WB),		SZ_4K);
 
 ROW(flag_wb,			F,	WB,	WB,	0,		NEVER,		SZ_4K);
@@ -626,6 +629,57 @@ MT_TEST(hole)
 	};
 
 	check_pieces(pieces, ARRAY_SIZE(pieces), 0);
+}
+
+static void nothing(int sig)
+{
+}
+
+static void *store(void *vcpu)
+{
+	static struct mt_result r;
+
+	r = mt_access(vcpu, MT_STR, MT_GPA, 1);
+	return &r;
+}
+
+/*
+ * A vCPU that is kicked while the fault handler waits for its device has not failed: it
+ * returns to the VMM for the signal, and is run again, however often.
+ */
+MT_TEST(interrupted)
+{
+	static const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_BUSY,
+	};
+	struct sigaction sa = { .sa_handler = nothing };
+	struct kvm_vcpu *vcpu;
+	struct mt_result *r;
+	struct kvm_vm *vm;
+	pthread_t thread;
+	int fd, i, n;
+	void *hva;
+
+	mt_require_pfnmap();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = mt_test_open(&config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	sigaction(SIGUSR1, &sa, NULL);
+	pthread_create(&thread, NULL, store, vcpu);
+	for (i = 0; i < 20; i++) {
+		usleep(20000);
+		pthread_kill(thread, SIGUSR1);
+	}
+	n = ioctl(fd, MEMTYPE_TEST_RELEASE);
+	pthread_join(thread, (void **)&r);
+	TEST_ASSERT(!strcmp(mt_outcome(r), "ok"), "After %d signals: %s", n, mt_outcome(r));
+	TEST_ASSERT(n > 0, "The fault handler was not interrupted");
+	expect_leaf(vm, MT_GPA, S2_NC);
+	munmap(hva, SIZE);
+	close(fd);
+	kvm_vm_free(vm);
 }
 
 /* A flagged read-only slot; the guest's write goes to user space as MMIO */

@@ -14,6 +14,7 @@
 
 #include <linux/bitfield.h>
 #include <linux/bitmap.h>
+#include <linux/completion.h>
 #include <linux/fs.h>
 #include <linux/ioport.h>
 #include <linux/memremap.h>
@@ -54,6 +55,8 @@ struct memtype_file {
 	/* Nests inside mmap_lock: a page is in one place, and its entry says where */
 	struct mutex evict_lock;
 	DECLARE_BITMAP(in_ram, EVICTABLE_PAGES);	/* protected by evict_lock */
+	struct completion released;	/* behind MEMTYPE_TEST_BUSY */
+	atomic_t interrupted;
 };
 
 static int memtype_alias_get(void)
@@ -119,6 +122,12 @@ static vm_fault_t memtype_fault(struct vm_fault *vmf)
 
 	if (vmf->pgoff >= nr)
 		return VM_FAULT_SIGBUS;
+
+	if (config->flags & MEMTYPE_TEST_BUSY &&
+	    wait_for_completion_interruptible(&mf->released)) {
+		atomic_inc(&mf->interrupted);
+		return VM_FAULT_NOPAGE;
+	}
 
 	pfn += vmf->pgoff;
 	if (config->pte_type == config->vma_type)
@@ -378,6 +387,7 @@ static int memtype_get_pte(struct memtype_test_pte *pte)
 
 static long memtype_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
+	struct memtype_file *mf = file->private_data;
 	void __user *uarg = (void __user *)arg;
 	struct memtype_test_config config;
 	struct memtype_test_evict evict;
@@ -386,6 +396,9 @@ static long memtype_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	int ret;
 
 	switch (cmd) {
+	case MEMTYPE_TEST_RELEASE:
+		complete_all(&mf->released);
+		return atomic_read(&mf->interrupted);
 	case MEMTYPE_TEST_CONFIG:
 		if (copy_from_user(&config, uarg, sizeof(config)))
 			return -EFAULT;
@@ -419,6 +432,7 @@ static int memtype_open(struct inode *inode, struct file *file)
 
 	mutex_init(&mf->lock);
 	mutex_init(&mf->evict_lock);
+	init_completion(&mf->released);
 	file->private_data = mf;
 	return 0;
 }

@@ -38,10 +38,16 @@
  */
 #define MEMTYPE_TEST_EVICTABLE	_BITUL(6)
 
+/*
+ * The fault handler waits for MEMTYPE_TEST_RELEASE, as one waits for a buffer that its
+ * device uses. A signal interrupts it: it says nothing then, and is to be called again.
+ */
+#define MEMTYPE_TEST_BUSY	_BITUL(8)
+
 #define MEMTYPE_TEST_FLAGS	(MEMTYPE_TEST_GRANT | MEMTYPE_TEST_PMD |	\
 				 MEMTYPE_TEST_POPULATE | MEMTYPE_TEST_MKWRITE |	\
 				 MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_RAM |	\
-				 MEMTYPE_TEST_EVICTABLE)
+				 MEMTYPE_TEST_EVICTABLE | MEMTYPE_TEST_BUSY)
 
 /* Size of the part behind MEMTYPE_TEST_ALIAS, at the end of the range */
 #define MEMTYPE_TEST_ALIAS_SIZE	(4 << 20)
@@ -117,5 +123,8 @@ struct memtype_test_pte {
 #define MEMTYPE_TEST_GET_PTE	_IOWR('M', 0x42, struct memtype_test_pte)
 
 #define MEMTYPE_TEST_EVICT	_IOW('M', 0x43, struct memtype_test_evict)
+
+/* The file is busy no more; returns how often the fault handler was interrupted */
+#define MEMTYPE_TEST_RELEASE	_IO('M', 0x45)
 
 #endif /* _MEMTYPE_TEST_H */

@@ -83,14 +83,14 @@ TEST_F(policy, get)
 	struct vfio_device_feature_region_memtype memtype;
 	int fd = self->dev.fd, index = self->bar->index;
 	static const u32 types[] = { DEFAULT, STRICT };
-	u32 flags = VFIO_REGION_MEMTYPE_FLAG_STRICT_ONLY;
+	u32 info = VFIO_REGION_MEMTYPE_INFO_STRICT_ONLY;
 	int i;
 
 	if (self->bar->prefetchable)
-		flags |= VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE;
+		info |= VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE;
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
 		MT_EXPECT_ERRNO(bar_get_memtype(fd, index, types[i], &memtype), 0);
-		TEST_ASSERT_EQ(memtype.flags, flags);
+		TEST_ASSERT_EQ(memtype.info, info);
 		TEST_ASSERT_EQ(memtype.supported, 1 << DEFAULT | 1 << STRICT);
 		TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(index, types[i]));
 	}

@@ -47,7 +47,7 @@ static void show(const struct bar *bar, u32 type)
 	mt_dev_open(&dev, bar->bdf, MT_CDEV);
 	ret = bar_get_memtype(dev.fd, bar->index, DEFAULT, &memtype);
 	if (!ret) {
-		pref = memtype.flags & VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE ? "yes" : "no";
+		pref = memtype.info & VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE ? "yes" : "no";
 		ret = bar_get_memtype(dev.fd, bar->index, type, &memtype);
 	}
 	if (ret) {

@@ -183,8 +183,8 @@ static void expect_memtype(FIXTURE_DATA(bar) *self, u32 type)
 	MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, self->bar->index, type, &memtype), 0);
 	TEST_ASSERT_EQ(memtype.region_index, self->bar->index);
 	TEST_ASSERT_EQ(memtype.memtype, type);
-	TEST_ASSERT_EQ(memtype.flags, self->bar->prefetchable ?
-		       VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE : 0);
+	TEST_ASSERT_EQ(memtype.info, self->bar->prefetchable ?
+		       VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE : 0);
 	TEST_ASSERT_EQ(memtype.supported, ALL_TYPES);
 	TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(self->bar->index, type));
 }

@@ -172,8 +172,8 @@ TEST_F(uapi, get)
 							&memtype), 0);
 			TEST_ASSERT_EQ(memtype.region_index, indices[i]);
 			TEST_ASSERT_EQ(memtype.memtype, type);
-			TEST_ASSERT_EQ(memtype.flags, indices[i] == PREFETCHABLE ?
-				       VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE : 0);
+			TEST_ASSERT_EQ(memtype.info, indices[i] == PREFETCHABLE ?
+				       VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE : 0);
 			TEST_ASSERT_EQ(memtype.supported, ALL_TYPES);
 			TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(indices[i], type));
 		}
@@ -260,17 +260,28 @@ TEST_F(uapi, fields)
 	struct vfio_device_feature_region_memtype memtype;
 	int bit;
 
-	for (bit = 0; bit < 32; bit++)
+	for (bit = 0; bit < 32; bit++) {
 		MT_EXPECT_ERRNO(request(&self->dev, GET, MEMTYPE(.region_index = PREFETCHABLE,
 								 .flags = 1U << bit)), EINVAL);
+		MT_EXPECT_ERRNO(request(&self->dev, GET, MEMTYPE(.region_index = PREFETCHABLE,
+								 .reserved = 1U << bit)), EINVAL);
+	}
+
+	/* An answer can be the next question */
+	memtype = MEMTYPE(.region_index = PREFETCHABLE, .memtype = STRICT);
+	MT_EXPECT_ERRNO(feature(&self->dev, GET, ARGSZ, &memtype), 0);
+	TEST_ASSERT_EQ(memtype.info, VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE);
+	memtype.memtype = WRITE_COMBINE;
+	MT_EXPECT_ERRNO(feature(&self->dev, GET, ARGSZ, &memtype), 0);
+	TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(PREFETCHABLE, WRITE_COMBINE));
 
 	/* What is only returned is not looked at */
 	memtype = MEMTYPE(.region_index = REGISTERS, .memtype = STRICT,
-			  .supported = ~0U, .offset = ~0ULL);
+			  .info = ~0U, .supported = ~0U, .offset = ~0ULL);
 	MT_EXPECT_ERRNO(feature(&self->dev, GET, ARGSZ, &memtype), 0);
 	TEST_ASSERT_EQ(memtype.supported, ALL_TYPES);
 	TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(REGISTERS, STRICT));
-	TEST_ASSERT_EQ(memtype.flags, 0);
+	TEST_ASSERT_EQ(memtype.info, 0);
 }
 
 TEST_F(uapi, region_index)
@@ -698,7 +709,7 @@ static void expect_policy(enum mt_iommu iommu, bool strict)
 
 	mt_dev_open(&dev, TESTDEV, iommu);
 	MT_EXPECT_ERRNO(bar_get_memtype(dev.fd, REGISTERS, DEFAULT, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.flags, strict ? VFIO_REGION_MEMTYPE_FLAG_STRICT_ONLY : 0);
+	TEST_ASSERT_EQ(memtype.info, strict ? VFIO_REGION_MEMTYPE_INFO_STRICT_ONLY : 0);
 	MT_EXPECT_ERRNO(get_errno(&dev, REGISTERS, WRITE_COMBINE), strict ? EPERM : 0);
 	mt_dev_close(&dev);
 }

@@ -66,9 +66,11 @@ struct kvm_userspace_memory_region2 {
  * struct vfio_device_feature_region_memtype - where to map a BAR with a memory type
  * @region_index: in: VFIO_PCI_BAR0_REGION_INDEX to VFIO_PCI_BAR5_REGION_INDEX
  * @memtype: in: VFIO_REGION_MEMTYPE_*
- * @flags: in: 0; out: VFIO_REGION_MEMTYPE_FLAG_*
+ * @flags: in: 0
+ * @info: out: VFIO_REGION_MEMTYPE_INFO_*
  * @supported: out: a bit mask with bit (1 << type) set for each memory type that
  *	the BAR has
+ * @reserved: in: 0
  * @offset: out: of the BAR in the device's file, for mmap() with that type
  *
  * There is only VFIO_DEVICE_FEATURE_GET: nothing is set, the offset of a BAR and a
@@ -83,9 +85,11 @@ struct vfio_device_feature_region_memtype {
 #define VFIO_REGION_MEMTYPE_WC			1
 #define VFIO_REGION_MEMTYPE_STRICT		2
 	__u32	flags;
-#define VFIO_REGION_MEMTYPE_FLAG_PREFETCHABLE	(1 << 0)
-#define VFIO_REGION_MEMTYPE_FLAG_STRICT_ONLY	(1 << 1)
+	__u32	info;
+#define VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE	(1 << 0)
+#define VFIO_REGION_MEMTYPE_INFO_STRICT_ONLY	(1 << 1)
 	__u32	supported;
+	__u32	reserved;
 	__aligned_u64 offset;
 };
 

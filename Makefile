@@ -9,7 +9,7 @@ RIG := selftests/rig
 KDIR ?= /lib/modules/$(shell uname -r)/build
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm-arm64-memtype
 
-export BASE SERIES V KERNEL UPDATE TREE DEBUG DEBIAN_MIRROR ONLY CONFIG AGAIN
+export BASE SERIES V KERNEL UPDATE TREE DEBUG DEBIAN_MIRROR ONLY CONFIG AGAIN OPS ROUNDS SEED
 
 MAKEFLAGS += --no-print-directory
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make check    everything that can be tested; last line: passed, failed, skipped'
 	@echo 'make bench    exact cost of stage-2 faults and of memslots, unpatched and patched'
 	@echo 'make mutants  break the patched kernel on purpose: the tests must see it'
+	@echo 'make stress   OPS=200000 random operations against a model, ROUNDS=1000 lost BARs'
 	@echo 'make gates    the part of check that boots nothing'
 	@echo 'make bisect   build every commit of the series alone'
 	@echo 'make apply    put the series onto a branch of your own kernel tree: TREE=/path'
@@ -35,6 +36,7 @@ help:
 	@echo 'SERIES=$(lastword $(notdir $(sort $(wildcard patches/$(BASE)/*))))  the last series that is applied, built and tested'
 	@echo 'ONLY=         check: tests, gates or parts by name, with commas; a wrong one lists them'
 	@echo 'CONFIG=       check: configurations, lines of selftests/rig/configs'
+	@echo 'SEED=         stress: that of a run to repeat'
 	@echo 'AGAIN=1       check: again what has passed and has not changed'
 	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'
 	@echo 'UPDATE=1      look for a newer point release of the base'
@@ -44,7 +46,7 @@ help:
 	@echo
 	@echo 'Everything that is made is in $(CACHE)'
 
-run demo check bench mutants apply tree export:
+run demo check bench mutants stress apply tree export:
 	@$(RIG)/$@.sh
 
 gates:
@@ -72,4 +74,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export gates bisect debug module deb clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress gates bisect debug module deb clean

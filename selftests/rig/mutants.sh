@@ -4,15 +4,16 @@
 # make mutants: breaks the patched kernel in one way after the other, and sees that
 # the test that is there for it fails. ONLY= names mutants.
 #
-# A mutant is a patch to the patched kernel, selftests/mutants/<name>.patch. Two lines
-# at its top say which test must catch it, by the name that it has in the results, and
-# in which configuration (n1 is one without FEAT_S2FWB, n2 and max have it):
+# A mutant is a patch to the patched kernel, selftests/mutants/<name>.patch. Lines at
+# its top say which tests must catch it, one a line, by the name that they have in the
+# results, and in which configuration (n1 is one without FEAT_S2FWB, n2 and max have
+# it):
 #
 #   # test: s2_policy/table.flag_nc_alias.row
 #   # config: n1
 #
-# Only that subtest is run, and it must fail. What the mutant does
-# not break is proved by make check, on the kernel without it.
+# Only these subtests are run, and each must fail. What the mutant does not break is
+# proved by make check, on the kernel without it.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -24,16 +25,18 @@ for m in $chosen; do
 done
 : "${chosen:=$all}"
 
-# header MUTANT WORD
-header() { sed -n "s/^# $2: //p" "$mutants/$1.patch" | head -n 1; }
+# header MUTANT WORD: each line with it
+header() { sed -n "s/^# $2: //p" "$mutants/$1.patch"; }
 
 for m in $chosen; do
-	test=$(header "$m" test)
 	config=$(header "$m" config)
-	[ -n "$test" ] || die "$m.patch does not name its test"
+	[ -n "$(header "$m" test)" ] || die "$m.patch does not name its test"
 	one_of "$m.patch: config" "$config" "$(rig_configs both; rig_configs patched)"
-	awk -v t="${test%%/*}" '!/^#/ && $3 == t { found = 1 } END { exit !found }' \
-		"$TOP/selftests/tests" || die "$m.patch: selftests/tests has no ${test%%/*}"
+	for test in $(header "$m" test); do
+		awk -v t="${test%%/*}" '!/^#/ && $3 == t { found = 1 } END { exit !found }' \
+			"$TOP/selftests/tests" ||
+			die "$m.patch: selftests/tests has no ${test%%/*}"
+	done
 done
 
 "$RIG/tools.sh"
@@ -64,20 +67,10 @@ build() {
 	kernel_make "$tree" build arm64 olddefconfig
 	kernel_make "$tree" build arm64 Image
 }
-# try MUTANT: prints what became of it
-try() {
-	config=$(header "$1" config) test=$(header "$1" test)
+# try_test MUTANT CONFIGURATION TEST: on the kernel that is built; prints what it finds
+try_test() {
+	config=$2 test=$3
 	dir=$LOGS/mutants/$1/$config
-	# Back to what is right: files that have the content that they had keep their time
-	git -C "$tree" checkout -q -f --detach "$commit"
-	git -C "$tree" apply --whitespace=nowarn "$mutants/$1.patch" >>"$log" 2>&1 || {
-		echo "does not apply"
-		return
-	}
-	build >>"$log" 2>&1 || {
-		echo "does not build"
-		return
-	}
 	# The subtest alone, as each of these programs can run it
 	list_for "$config" "${test%%/*}" |
 		sed "/^[0-9]* ${test%%/*} /s|\$| -r ${test#*/}|" |
@@ -95,11 +88,32 @@ try() {
 		echo "not tried: there is no $test in the results"
 	fi
 }
+# try MUTANT: prints what became of it
+try() {
+	# Back to what is right: files that have the content that they had keep their time
+	git -C "$tree" checkout -q -f --detach "$commit"
+	git -C "$tree" apply --whitespace=nowarn "$mutants/$1.patch" >>"$log" 2>&1 || {
+		echo "does not apply"
+		return
+	}
+	build >>"$log" 2>&1 || {
+		echo "does not build"
+		return
+	}
+	for test in $(header "$1" test); do
+		what=$(try_test "$1" "$(header "$1" config)" "$test")
+		[ "$what" = caught ] || {
+			echo "$what ($test)"
+			return
+		}
+	done
+	echo "caught"
+}
 
 caught=0 missed=0
 for m in $chosen; do
 	what=$(try "$m")
-	say "$m: $what ($(header "$m" test), $(header "$m" config))"
+	say "$m: $what ($(header "$m" test | tr '\n' ' ')in $(header "$m" config))"
 	if [ "$what" = caught ]; then
 		caught=$((caught + 1))
 	else

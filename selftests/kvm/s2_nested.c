@@ -27,7 +27,6 @@
 #include "memslot.h"
 #include "processor.h"
 #include "s2_dump.h"
-#include "ucall_common.h"
 
 #define SIZE		SZ_2M
 /* What L2 knows MT_GPA by */
@@ -214,18 +213,8 @@ static void set_l2(struct env *e, u64 what, u64 addr, u64 val)
 /* L2 runs to its end; how it got there is in l1 */
 static void finish_l2(struct env *e)
 {
-	struct ucall uc;
-
 	vcpu_run(e->vcpu);
-	switch (get_ucall(e->vcpu, &uc)) {
-	case UCALL_SYNC:
-		break;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("Unexpected exit %s", exit_reason_str(e->vcpu->run->exit_reason));
-	}
+	mt_expect_sync(e->vcpu);
 	sync_global_from_guest(e->vm, l1);
 }
 

@@ -276,6 +276,23 @@ struct kvm_vm *mt_vm_create(struct kvm_vcpu **vcpu, u64 size)
 	return mt_vm_create_caps(vcpu, size, NULL);
 }
 
+void mt_expect_sync(struct kvm_vcpu *vcpu)
+{
+	u32 reason = vcpu->run->exit_reason;
+	struct ucall uc;
+
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_SYNC:
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("Unexpected exit %u (%s), ucall %lu", reason,
+			  exit_reason_str(reason), uc.cmd);
+	}
+}
+
 static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 				       u64 gpa, u64 val)
 {
@@ -283,7 +300,6 @@ static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 	struct kvm_run *run = vcpu->run;
 	int ret, interrupted = 0;
 	struct mt_result r = {};
-	struct ucall uc;
 
 	*req = (struct mt_req) { .op = op, .addr = gpa, .val = val };
 	sync_global_to_guest(vcpu->vm, *req);
@@ -313,17 +329,7 @@ static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 		return r;
 	}
 
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_SYNC:
-		break;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("Unexpected exit %u (%s), ucall %lu", run->exit_reason,
-			  exit_reason_str(run->exit_reason), uc.cmd);
-	}
-
+	mt_expect_sync(vcpu);
 	sync_global_from_guest(vcpu->vm, *req);
 	r.exit_reason = 0;
 	r.esr = req->esr;

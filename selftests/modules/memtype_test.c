@@ -103,6 +103,9 @@ static unsigned long memtype_pfns(const struct memtype_file *mf,
 	} else if (config->flags & MEMTYPE_TEST_ALIAS) {
 		start = end;
 		end += MEMTYPE_TEST_ALIAS_SIZE;
+	} else if (config->flags & MEMTYPE_TEST_ANYWHERE) {
+		start = 0;
+		end = config->offset + PMD_SIZE;
 	}
 
 	if (config->flags & MEMTYPE_TEST_EVICTABLE)
@@ -265,12 +268,18 @@ static int memtype_set_config(struct memtype_file *mf,
 	if (config->flags & MEMTYPE_TEST_EVICTABLE &&
 	    config->flags & ~(MEMTYPE_TEST_EVICTABLE | MEMTYPE_TEST_GRANT))
 		return -EINVAL;
+	if (config->flags & MEMTYPE_TEST_ANYWHERE &&
+	    (config->flags != (MEMTYPE_TEST_ANYWHERE | MEMTYPE_TEST_PMD) ||
+	     !IS_ALIGNED(config->offset, PMD_SIZE)))
+		return -EINVAL;
 	if (config->flags & MEMTYPE_TEST_EVICTABLE)
 		len -= MEMTYPE_TEST_RAM_SIZE;
 	if (config->flags & MEMTYPE_TEST_ALIAS)
 		len = MEMTYPE_TEST_ALIAS_SIZE;
 	if (config->flags & MEMTYPE_TEST_RAM)
 		len = MEMTYPE_TEST_RAM_SIZE;
+	if (config->flags & MEMTYPE_TEST_ANYWHERE)
+		len = PHYS_MASK;
 	if (!PAGE_ALIGNED(config->offset) || config->offset >= len)
 		return -EINVAL;
 

@@ -39,6 +39,13 @@
 #define MEMTYPE_TEST_EVICTABLE	_BITUL(6)
 
 /*
+ * The offset is a physical address, of one PMD of anything: for an entry that has
+ * memory of two kinds, as a driver should not make one. Whoever maps it must not
+ * touch what is not his.
+ */
+#define MEMTYPE_TEST_ANYWHERE	_BITUL(7)
+
+/*
  * The fault handler waits for MEMTYPE_TEST_RELEASE, as one waits for a buffer that its
  * device uses. A signal interrupts it: it says nothing then, and is to be called again.
  */
@@ -47,7 +54,8 @@
 #define MEMTYPE_TEST_FLAGS	(MEMTYPE_TEST_GRANT | MEMTYPE_TEST_PMD |	\
 				 MEMTYPE_TEST_POPULATE | MEMTYPE_TEST_MKWRITE |	\
 				 MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_RAM |	\
-				 MEMTYPE_TEST_EVICTABLE | MEMTYPE_TEST_BUSY)
+				 MEMTYPE_TEST_EVICTABLE | MEMTYPE_TEST_ANYWHERE |	\
+				 MEMTYPE_TEST_BUSY)
 
 /* Size of the part behind MEMTYPE_TEST_ALIAS, at the end of the range */
 #define MEMTYPE_TEST_ALIAS_SIZE	(4 << 20)

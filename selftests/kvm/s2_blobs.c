@@ -439,6 +439,59 @@ TEST_F_TIMEOUT(blobs, evicted_and_back, 300)
 	close(fd);
 }
 
+/*
+ * A driver write-protects pages, to see the next write to each, under a vCPU that
+ * counts in them: between the fault handler's and KVM's look at an entry, too. No
+ * access fails, and no count is lost.
+ */
+TEST_F_TIMEOUT(blobs, write_protected, 300)
+{
+	static const struct memtype_test_config config = {
+		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_MKWRITE,
+	};
+	unsigned int rounds = number("MT_ROUNDS", 4000), round, seed, from, nr;
+	struct kvm_vm *vm;
+	pthread_t thread;
+	u64 entries = 0;
+	void *hva;
+	int fd, i;
+
+	mt_require_pfnmap();
+	seed = random_seed();
+	ksft_print_msg("MT_ROUNDS=%u MT_SEED=%u\n", rounds, seed);
+	srandom(seed);
+	vm = mt_vm_create(&counter.vcpu, SIZE);
+	fd = mt_test_open(&config);
+	hva = mt_mmap(fd, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	memset(hva, 0, PIECE);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, PIECE, hva), 0);
+
+	pthread_create(&thread, NULL, count_pages, NULL);
+	for (round = 0; round < rounds && !READ_ONCE(counter.result.run_errno); round++) {
+		from = random() % PIECE_PAGES;
+		nr = 1 + random() % (PIECE_PAGES - from);
+		entries += mt_wrprotect(fd, from * SZ_4K, nr * SZ_4K);
+		usleep(random() % BETWEEN_US);
+	}
+	WRITE_ONCE(counter.stop, true);
+	pthread_join(thread, NULL);
+	TEST_ASSERT(!counter.result.run_errno && !counter.result.exit_reason &&
+		    !counter.result.esr, "After %u rounds: %s", round,
+		    mt_outcome(&counter.result));
+	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
+	counter.passes++;
+	for (i = 0; i < PIECE_PAGES; i++)
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), counter.passes);
+	mt_expect_nc(vm, MT_GPA, PIECE, "counted");
+	ksft_print_msg("%lu entries write-protected under %lu passes\n", (unsigned long)entries,
+		       (unsigned long)counter.passes);
+	TEST_ASSERT(counter.passes > rounds / 80 && entries > rounds / 80, "Too few");
+	kvm_vm_free(vm);
+	munmap(hva, PIECE);
+	close(fd);
+}
+
 /* A flagged slot refuses what is in system memory, and takes it when it is back */
 TEST_F_TIMEOUT(blobs, flag_evicted_and_back, 120)
 {

@@ -513,6 +513,73 @@ MT_TEST(flag_mkwrite)
 	check_mkwrite(KVM_MEM_NONCACHEABLE);
 }
 
+/*
+ * A driver that wants to see the next write as well, and write-protects the entries
+ * again: vmwgfx does, by helpers of core mm, and so does deferred I/O of fbdev.
+ */
+static void check_write_protected(u32 slot_flags)
+{
+	static const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_MKWRITE,
+	};
+	const int nr = 4;
+	struct s2_range range;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	int fd, i, round;
+	void *hva;
+
+	mt_require_pfnmap();
+	if (slot_flags & KVM_MEM_NONCACHEABLE)
+		mt_require_noncacheable();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = mt_test_open(&config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, SIZE, hva), 0);
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, nr);
+
+	for (round = 1; round < 4; round++) {
+		TEST_ASSERT_EQ(mt_wrprotect(fd, 0, nr * SZ_4K), nr);
+		for (i = 0; i < nr; i++) {
+			struct memtype_test_pte pte = mt_host_pte(fd, hva + i * SZ_4K);
+
+			TEST_ASSERT_EQ(pte.writable, 0);
+			TEST_ASSERT_EQ(pte.type, MEMTYPE_TEST_NC);
+			TEST_ASSERT(!s2_find(vm, MT_GPA + i * SZ_4K, &range) ||
+				    !range.writable, "The guest can write to page %d", i);
+		}
+
+		/* The guest writes, or has read before, or the VMM has written */
+		TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_4K, 0),
+			       READ_ONCE(*(u64 *)(hva + SZ_4K)));
+		TEST_ASSERT(s2_find(vm, MT_GPA + SZ_4K, &range) && !range.writable,
+			    "Read, and writable");
+		TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_4K).writable, 0);
+		WRITE_ONCE(*(u64 *)(hva + SZ_8K), 0);
+		for (i = 0; i < nr; i++) {
+			mt_access_ok(vcpu, MT_STR, MT_GPA + i * SZ_4K, round);
+			TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), round);
+			TEST_ASSERT_EQ(mt_host_pte(fd, hva + i * SZ_4K).writable, 1);
+			expect_leaf(vm, MT_GPA + i * SZ_4K, S2_NC);
+		}
+	}
+
+	munmap(hva, SIZE);
+	close(fd);
+	kvm_vm_free(vm);
+}
+
+MT_TEST(write_protected)
+{
+	check_write_protected(0);
+}
+
+MT_TEST(flag_write_protected)
+{
+	check_write_protected(KVM_MEM_NONCACHEABLE);
+}
+
 /* What has been copied on write is RAM, the rest is still the driver's */
 MT_TEST(private_cow)
 {

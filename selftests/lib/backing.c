@@ -71,6 +71,15 @@ void mt_evict(int fd, u64 offset, u64 size, bool to_ram)
 		    strerror(errno));
 }
 
+unsigned int mt_wrprotect(int fd, u64 offset, u64 size)
+{
+	struct memtype_test_wrprotect wp = { .offset = offset, .size = size };
+
+	TEST_ASSERT(!ioctl(fd, MEMTYPE_TEST_WRPROTECT, &wp), "MEMTYPE_TEST_WRPROTECT: %s",
+		    strerror(errno));
+	return wp.nr;
+}
+
 struct memtype_test_pte mt_host_pte(int fd, void *hva)
 {
 	struct memtype_test_pte pte = { .addr = (u64)hva };

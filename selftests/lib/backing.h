@@ -22,6 +22,8 @@ void *mt_mmap(int fd, u64 size, int prot, int flags, u64 offset);
 void mt_zap(int fd, u64 offset, u64 size);
 /* Move pages of a MEMTYPE_TEST_EVICTABLE file to system memory, or back */
 void mt_evict(int fd, u64 offset, u64 size, bool to_ram);
+/* Make entries read-only again; returns how many were not */
+unsigned int mt_wrprotect(int fd, u64 offset, u64 size);
 /* The host's entry, after reading (or writing) there so that it exists */
 struct memtype_test_pte mt_host_pte(int fd, void *hva);
 /* The same of a page in any mapping, read there first; opens the module by itself */

@@ -22,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -354,6 +355,29 @@ static int memtype_evict(struct file *file,
 	return 0;
 }
 
+static int memtype_wrprotect(struct file *file, struct memtype_test_wrprotect *wp)
+{
+	struct memtype_file *mf = file->private_data;
+	unsigned long nr, pfn, page;
+	int ret;
+
+	if (!PAGE_ALIGNED(wp->offset) || !PAGE_ALIGNED(wp->size) || wp->pad)
+		return -EINVAL;
+
+	pfn = memtype_pfns(mf, &nr);
+	page = wp->offset >> PAGE_SHIFT;
+	if (!wp->size || page >= nr || wp->size >> PAGE_SHIFT > nr - page)
+		return -EINVAL;
+
+	ret = mapping_wrprotect_range(file->f_mapping, page, pfn + page,
+				      wp->size >> PAGE_SHIFT);
+	if (ret < 0)
+		return ret;
+
+	wp->nr = ret;
+	return 0;
+}
+
 static int memtype_get_pte(struct memtype_test_pte *pte)
 {
 	struct follow_pfnmap_args args = { .address = pte->addr };
@@ -398,6 +422,7 @@ static long memtype_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 {
 	struct memtype_file *mf = file->private_data;
 	void __user *uarg = (void __user *)arg;
+	struct memtype_test_wrprotect wp;
 	struct memtype_test_config config;
 	struct memtype_test_evict evict;
 	struct memtype_test_zap zap;
@@ -420,6 +445,13 @@ static long memtype_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		if (copy_from_user(&evict, uarg, sizeof(evict)))
 			return -EFAULT;
 		return memtype_evict(file, &evict);
+	case MEMTYPE_TEST_WRPROTECT:
+		if (copy_from_user(&wp, uarg, sizeof(wp)))
+			return -EFAULT;
+		ret = memtype_wrprotect(file, &wp);
+		if (!ret && copy_to_user(uarg, &wp, sizeof(wp)))
+			ret = -EFAULT;
+		return ret;
 	case MEMTYPE_TEST_GET_PTE:
 		if (copy_from_user(&pte, uarg, sizeof(pte)))
 			return -EFAULT;

@@ -107,6 +107,21 @@ struct memtype_test_evict {
 };
 
 /**
+ * struct memtype_test_wrprotect - write-protect entries again, as drivers do that
+ *	want to see the next write to a page as well
+ * @offset: file offset in bytes
+ * @size: in bytes
+ * @nr: how many entries were writable, or dirty, and are so no more, out
+ * @pad: must be zero
+ */
+struct memtype_test_wrprotect {
+	__u64 offset;
+	__u64 size;
+	__u32 nr;
+	__u32 pad;
+};
+
+/**
  * struct memtype_test_pte - the host entry at a user address of a PFNMAP VMA
  * @addr: user address, in
  * @phys: physical address, out
@@ -129,8 +144,8 @@ struct memtype_test_pte {
 #define MEMTYPE_TEST_CONFIG	_IOW('M', 0x40, struct memtype_test_config)
 #define MEMTYPE_TEST_ZAP	_IOW('M', 0x41, struct memtype_test_zap)
 #define MEMTYPE_TEST_GET_PTE	_IOWR('M', 0x42, struct memtype_test_pte)
-
 #define MEMTYPE_TEST_EVICT	_IOW('M', 0x43, struct memtype_test_evict)
+#define MEMTYPE_TEST_WRPROTECT	_IOWR('M', 0x44, struct memtype_test_wrprotect)
 
 /* The file is busy no more; returns how often the fault handler was interrupted */
 #define MEMTYPE_TEST_RELEASE	_IO('M', 0x45)

@@ -258,6 +258,15 @@ static void *map_config(const struct memtype_test_config *config, u64 size, u64 
 	return mt_mmap(*fd, size, PROT_READ | PROT_WRITE, MAP_SHARED, offset);
 }
 
+static void write_file(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	TEST_ASSERT(fd >= 0 && write(fd, val, strlen(val)) == strlen(val), "%s: %s", path,
+		    strerror(errno));
+	close(fd);
+}
+
 static double seconds(void)
 {
 	struct timespec ts;
@@ -987,6 +996,116 @@ AUDIT_TEST(concurrent)
 	kvm_vm_free(vm);
 }
 
+/* ---- contiguous entries ---- */
+
+#define MTHP		"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"
+#define FOLD_SIZE	SZ_256K
+#define FOLD_NR		(FOLD_SIZE / SZ_64K)
+
+static struct {
+	void *hva;
+	bool stop;
+	u64 rounds, unfolds, folds;
+} folding;
+
+/*
+ * For one page of 16, core mm unfolds their entries, and folds them when the last is
+ * like the others again. It clears all 16 for that, and tells only of the one.
+ */
+static void *fold_and_unfold(void *unused)
+{
+	u64 i;
+
+	for (i = 0; !READ_ONCE(folding.stop); i++) {
+		void *block = folding.hva + i % FOLD_NR * SZ_64K;
+		void *last = block + SZ_64K - SZ_4K;
+
+		if (mprotect(last, SZ_4K, PROT_READ))
+			break;
+		folding.unfolds += !host_pte(block).cont;
+		if (mprotect(last, SZ_4K, PROT_READ | PROT_WRITE))
+			break;
+		folding.folds += host_pte(block).cont;
+	}
+	folding.rounds = i;
+	return NULL;
+}
+
+static u64 expect_folding(const struct audit *a)
+{
+	u64 pages = 0;
+	size_t i;
+
+	for (i = 0; i < a->nr; i++) {
+		const struct line *l = &a->lines[i];
+
+		if (l->slot != MT_SLOT)
+			continue;
+		if (strcmp(l->s2, WB) || strcmp(l->host, WB) || !l->linear ||
+		    strcmp(l->verdict, ram_verdict(a))) {
+			audit_print(a);
+			TEST_FAIL("%#lx-%#lx: %s over %s, '%s'", l->start, l->end, l->s2,
+				  l->host, l->verdict);
+		}
+		pages += (l->end - l->start) / SZ_4K;
+	}
+	return pages;
+}
+
+/*
+ * The file must not take an entry for none that is being folded or unfolded, not even
+ * if the CPU is taken away from who does it, as happens on a busy host. Nothing else
+ * happens to these pages: they stay mapped at stage 2, and the vCPU rests. The file
+ * says nothing of PTE_CONT; memtype_test does.
+ */
+AUDIT_TEST(contiguous)
+{
+	u64 reads, pages = FOLD_SIZE / SZ_4K;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	struct audit a;
+	pthread_t thread;
+	double end;
+	int i;
+
+	mt_require_pfnmap();
+	vm = mt_vm_create(&vcpu, FOLD_SIZE);
+	folding.hva = mt_anon(FOLD_SIZE);
+	write_file(MTHP, "always");
+	memset(folding.hva, 1, FOLD_SIZE);
+	write_file(MTHP, "never");
+	for (i = 0; i < FOLD_NR; i++)
+		TEST_ASSERT(host_pte(folding.hva + i * SZ_64K).cont,
+			    "64 KiB at %d are not contiguous (CONFIG_ARM64_CONTPTE)", i);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, FOLD_SIZE, folding.hva), 0);
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, pages);
+	a = audit_read(vm);
+	TEST_ASSERT_EQ(expect_folding(&a), pages);
+	audit_free(&a);
+
+	pthread_create(&thread, NULL, fold_and_unfold, NULL);
+	for (reads = 0, end = seconds() + 8; seconds() < end; reads++) {
+		a = audit_read(vm);
+		expect_nothing_else(&a);
+		TEST_ASSERT_EQ(a.mismatched_pages, 0);
+		/* What was told of is the last page of each block */
+		TEST_ASSERT(expect_folding(&a) >= pages - FOLD_NR, "Pages are missing");
+		audit_free(&a);
+	}
+	WRITE_ONCE(folding.stop, true);
+	pthread_join(thread, NULL);
+	ksft_print_msg("%lu reads, under %lu unfolds and %lu folds\n", reads, folding.unfolds,
+		       folding.folds);
+	TEST_ASSERT(min(reads, folding.rounds) > 20, "Too few");
+	TEST_ASSERT_EQ(folding.unfolds, folding.rounds);
+	TEST_ASSERT_EQ(folding.folds, folding.rounds);
+	a = audit_read(vm);
+	TEST_ASSERT_EQ(expect_folding(&a), pages - FOLD_NR);
+	audit_free(&a);
+	kvm_vm_free(vm);
+	munmap(folding.hva, FOLD_SIZE);
+}
+
 /* The file outlives the VM's descriptor, and the VMM */
 AUDIT_TEST(after_the_vmm)
 {
@@ -1035,15 +1154,6 @@ AUDIT_TEST(after_the_vmm)
 
 #define TRACEFS		"/sys/kernel/tracing"
 #define EVENT		TRACEFS "/events/kvm/kvm_s2_memtype/enable"
-
-static void write_file(const char *path, const char *val)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-
-	TEST_ASSERT(fd >= 0 && write(fd, val, strlen(val)) == strlen(val), "%s: %s", path,
-		    strerror(errno));
-	close(fd);
-}
 
 #define NO_ALIAS	"map_memory 0 zone_device 0"
 #define ZONE_DEVICE	"map_memory 0 zone_device 1"

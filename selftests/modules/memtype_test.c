@@ -378,26 +378,45 @@ static int memtype_wrprotect(struct file *file, struct memtype_test_wrprotect *w
 	return 0;
 }
 
+static int memtype_read_pte(pte_t *ptep, unsigned long addr, void *data)
+{
+	/* As it is, which is what whoever walks the tables by himself sees */
+	pte_t entry = READ_ONCE(*ptep);
+	struct memtype_test_pte *pte = data;
+
+	if (!pte_present(entry))
+		return -EFAULT;
+
+	pte->phys = PFN_PHYS(pte_pfn(entry));
+	pte->size = PAGE_SIZE;
+	pte->attr_index = FIELD_GET(PTE_ATTRINDX_MASK, pte_val(entry));
+	pte->writable = pte_write(entry);
+	pte->cont = pte_cont(entry);
+	return 0;
+}
+
 static int memtype_get_pte(struct memtype_test_pte *pte)
 {
 	struct follow_pfnmap_args args = { .address = pte->addr };
 	struct mm_struct *mm = current->mm;
 	int ret = -EFAULT;
 
-	if (pte->pad)
-		return -EINVAL;
-
+	pte->cont = 0;
 	mmap_read_lock(mm);
 	args.vma = vma_lookup(mm, pte->addr);
-	if (args.vma)
+	if (args.vma && !(args.vma->vm_flags & (VM_IO | VM_PFNMAP))) {
+		ret = apply_to_page_range(mm, pte->addr & PAGE_MASK, PAGE_SIZE,
+					  memtype_read_pte, pte);
+	} else if (args.vma) {
 		ret = follow_pfnmap_start(&args);
-	if (!ret) {
-		pte->phys = PFN_PHYS(args.pfn);
-		pte->size = ~args.addr_mask + 1;
-		pte->attr_index = FIELD_GET(PTE_ATTRINDX_MASK,
-					    pgprot_val(args.pgprot));
-		pte->writable = args.writable;
-		follow_pfnmap_end(&args);
+		if (!ret) {
+			pte->phys = PFN_PHYS(args.pfn);
+			pte->size = ~args.addr_mask + 1;
+			pte->attr_index = FIELD_GET(PTE_ATTRINDX_MASK,
+						    pgprot_val(args.pgprot));
+			pte->writable = args.writable;
+			follow_pfnmap_end(&args);
+		}
 	}
 	mmap_read_unlock(mm);
 	if (ret)

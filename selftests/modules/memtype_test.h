@@ -122,14 +122,14 @@ struct memtype_test_wrprotect {
 };
 
 /**
- * struct memtype_test_pte - the host entry at a user address of a PFNMAP VMA
- * @addr: user address, in
+ * struct memtype_test_pte - the host entry at a user address
+ * @addr: user address, in; huge pages only in a PFNMAP VMA
  * @phys: physical address, out
  * @size: bytes that the entry maps, out
  * @attr_index: index into MAIR_EL1 as the hardware sees it, out
  * @type: the same as MEMTYPE_TEST_*, out
  * @writable: out
- * @pad: must be zero
+ * @cont: the entry is folded into a contiguous mapping with those beside it, out
  */
 struct memtype_test_pte {
 	__u64 addr;
@@ -138,7 +138,7 @@ struct memtype_test_pte {
 	__u32 attr_index;
 	__u32 type;
 	__u32 writable;
-	__u32 pad;
+	__u32 cont;
 };
 
 #define MEMTYPE_TEST_CONFIG	_IOW('M', 0x40, struct memtype_test_config)

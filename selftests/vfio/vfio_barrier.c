@@ -4,7 +4,8 @@
  *
  * Two vCPUs write a counter to words of a BAR as fast as they can, while the host
  * deletes the memslot, unmaps the VMM's mapping, clears the memory enable bit in
- * config space or resets the function. Once the host's call has returned, no
+ * config space, puts the device to sleep, for a guest that writes to its config space
+ * or by itself, or resets the function. Once the host's call has returned, no
  * write lands through the old mapping: every vCPU stops at its next store, with
  * an exit for MMIO where there is no memslot and -EFAULT where there is no
  * mapping, the word in the BAR is exactly what the vCPU has completed, and after
@@ -14,7 +15,6 @@
  */
 #include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -30,53 +30,23 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "s2_dump.h"
 #include "vfio_dev.h"
+#include "writers.h"
 
-#define NR_VCPUS	2
+#define NR_WRITERS	2
 #define HALF		SZ_2M
-#define SIZE		(NR_VCPUS * HALF)
-#define TIMEOUT_S	20
+#define SIZE		(NR_WRITERS * HALF)
 
-/* Writes of each vCPU before the host acts: the translations are in the TLB */
-#define WARM		20
-
-/* The guest's: a word for each vCPU in cache lines of their own */
-static struct {
-	u64 done;		/* the last write that has completed */
-	u64 pad[15];
-} progress[NR_VCPUS];
-
-static void guest_main(u64 gpa, u64 vcpu)
-{
-	u64 n = progress[vcpu].done;
-
-	for (;;) {
-		n++;
-		asm volatile("str %0, [%1]\n"
-			     "dsb sy" :: "r" (n), "r" (gpa) : "memory");
-		WRITE_ONCE(progress[vcpu].done, n);
-	}
-}
-
-struct writer {
-	struct kvm_vcpu *vcpu;
-	pthread_t thread;
-	sem_t stopped;		/* posted by the thread: it is not in the guest */
-	sem_t go;		/* waited for by the thread */
-	u64 offset;		/* of its word in the BAR */
-	u64 *done;
-	bool quit;
-	int run_errno;		/* why it stopped */
-	u32 exit_reason;
-	u64 mmio_data;
-	u64 mmio_addr;
-};
+/* Where a vCPU that does not write has the device's config space, which traps */
+#define CONFIG_GPA	(MT_GPA + SIZE)
 
 FIXTURE(barrier)
 {
 	struct mt_dev dev;
 	struct kvm_vm *vm;
-	struct writer writers[NR_VCPUS];
+	struct kvm_vcpu *driver;	/* the vCPU that does not write */
+	struct writer writers[NR_WRITERS];
 	int bar;
 	const u32 *types;
 	u32 slot_flags;
@@ -89,7 +59,7 @@ FIXTURE(barrier)
 /* One vCPU's half of the slot and the other's */
 FIXTURE_VARIANT(barrier)
 {
-	u32 types[NR_VCPUS];
+	u32 types[NR_WRITERS];
 	enum mt_iommu iommu;
 };
 
@@ -109,58 +79,6 @@ FIXTURE_VARIANT_ADD(barrier, mixed) {
 	.types = { STRICT, WRITE_COMBINE }, .iommu = MT_TYPE1
 };
 
-/* The first vCPU has a CPU to itself, the other shares one with the host's calls */
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	TEST_ASSERT(!sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity: %s",
-		    strerror(errno));
-}
-
-static void *writer_thread(void *arg)
-{
-	struct writer *w = arg;
-	int ret;
-
-	pin(w->vcpu->id ? 0 : 1);
-	for (;;) {
-		sem_wait(&w->go);
-		if (w->quit)
-			return NULL;
-		do {
-			w->vcpu->run->exit_reason = 0;
-			ret = __vcpu_run(w->vcpu);
-		} while (ret == -1 && errno == EINTR);
-		w->run_errno = ret ? errno : 0;
-		w->exit_reason = w->vcpu->run->exit_reason;
-		w->mmio_addr = w->vcpu->run->mmio.phys_addr;
-		memcpy(&w->mmio_data, w->vcpu->run->mmio.data, 8);
-		sem_post(&w->stopped);
-	}
-}
-
-static s64 now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return timespec_to_ns(now);
-}
-
-/* What a vCPU has in the BAR, by one of the VMM's mappings, and what it has done */
-static u64 word_in(struct writer *w, void *hva)
-{
-	return READ_ONCE(*(u64 *)(hva + w->offset));
-}
-
-static u64 done_by(struct writer *w)
-{
-	return READ_ONCE(*w->done);
-}
-
 static void set_slot(FIXTURE_DATA(barrier) *self, bool there)
 {
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, there ? self->slot_flags : 0, MT_GPA,
@@ -176,7 +94,7 @@ static void map_halves(FIXTURE_DATA(barrier) *self)
 	int i;
 
 	mt_dev_region(&self->dev, self->bar, &info);
-	for (i = 0; i < NR_VCPUS; i++) {
+	for (i = 0; i < NR_WRITERS; i++) {
 		/* An older kernel has the default's, too */
 		offset = self->types[i] == DEFAULT ? info.offset :
 			 mt_dev_offset(&self->dev, self->bar, self->types[i]);
@@ -186,15 +104,22 @@ static void map_halves(FIXTURE_DATA(barrier) *self)
 	}
 }
 
+/* A driver that puts its device to sleep and wakes it up again */
+static void guest_driver(u64 pmcsr)
+{
+	for (;;) {
+		WRITE_ONCE(*(u16 *)pmcsr, 3);
+		WRITE_ONCE(*(u16 *)pmcsr, 0);
+	}
+}
+
 static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, const u32 *types,
 		  enum mt_iommu iommu)
 {
-	const struct sched_param fifo = { .sched_priority = 1 };
-	struct kvm_vcpu *vcpus[NR_VCPUS];
-	struct writer *w;
+	struct kvm_vcpu *vcpus[NR_WRITERS + 1];
+	u64 offset;
 	int i;
 
-	memset(progress, 0, sizeof(progress));
 	self->bar = bar;
 	self->types = types;
 	mt_dev_open(&self->dev, bdf, iommu);
@@ -209,98 +134,38 @@ static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, const u
 	map_halves(self);
 	self->other = mt_dev_map(&self->dev, bar, 0, SIZE);
 
-	self->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, NR_VCPUS, SIZE / SZ_4K,
-					  guest_main, vcpus);
+	self->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, ARRAY_SIZE(vcpus), SIZE / SZ_4K,
+					  writer_guest, vcpus);
 	virt_map(self->vm, MT_GPA, MT_GPA, SIZE / SZ_4K);
 	set_slot(self, true);
-	pin(0);
-	/* Where it wakes up, it goes on at once: rounds are short */
-	TEST_ASSERT(!sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &fifo),
-		    "SCHED_FIFO: %s", strerror(errno));
-	for (i = 0; i < NR_VCPUS; i++) {
-		w = &self->writers[i];
-		memset(w, 0, sizeof(*w));
-		w->vcpu = vcpus[i];
+	self->driver = vcpus[NR_WRITERS];
+	vcpu_arch_set_entry_point(self->driver, guest_driver);
+	virt_map(self->vm, CONFIG_GPA, CONFIG_GPA, 1);
+	writers_host();
+	for (i = 0; i < NR_WRITERS; i++) {
 		/* One in either block */
-		w->offset = i * HALF + SZ_8K + 64 * i;
-		w->done = (u64 *)addr_gva2hva(self->vm, (u64)&progress[i].done);
-		vcpu_args_set(w->vcpu, 2, MT_GPA + w->offset, (u64)i);
-		WRITE_ONCE(*(u64 *)(self->hva + w->offset), 0);
-		sem_init(&w->stopped, 0, 0);
-		sem_init(&w->go, 0, 0);
-		TEST_ASSERT(!pthread_create(&w->thread, NULL, writer_thread, w),
-			    "pthread_create");
+		offset = i * HALF + SZ_8K + 64 * i;
+		WRITE_ONCE(*(u64 *)(self->hva + offset), 0);
+		writer_start(&self->writers[i], vcpus[i], MT_GPA + offset, offset);
 	}
 }
 
 static void go(FIXTURE_DATA(barrier) *self)
 {
-	int i;
-
-	for (i = 0; i < NR_VCPUS; i++)
-		sem_post(&self->writers[i].go);
+	writers_go(self->writers, NR_WRITERS);
 }
 
-/* Every vCPU writes, and does so without a fault by now */
 static void warm_up(FIXTURE_DATA(barrier) *self)
 {
-	/* Long enough for a vCPU on this CPU to get somewhere, also when emulated */
-	struct timespec pause = { .tv_nsec = 500000 };
-	unsigned long tries;
-	u64 first;
-	int i, value;
-
-	for (i = 0; i < NR_VCPUS; i++) {
-		struct writer *w = &self->writers[i];
-
-		first = done_by(w);
-		for (tries = 0; done_by(w) < first + WARM; tries++) {
-			sem_getvalue(&w->stopped, &value);
-			TEST_ASSERT(!value, "vCPU %d stopped: errno %d, exit %s", i,
-				    w->run_errno, exit_reason_str(w->exit_reason));
-			TEST_ASSERT(tries < 20000, "vCPU %d does not go on", i);
-			nanosleep(&pause, NULL);
-		}
-	}
+	writers_warm_up(self->writers, NR_WRITERS);
 }
 
-/*
- * The host's call has returned. What the vCPUs have completed by now may grow by
- * the one write that was in flight, whose completion the guest had not noted yet.
- */
+/* Of the other mapping, it may be that it cannot be read now */
 static void expect_stop(FIXTURE_DATA(barrier) *self, int run_errno, u32 exit_reason,
 			bool readable)
 {
-	u64 done[NR_VCPUS], word[NR_VCPUS];
-	struct timespec deadline;
-	struct writer *w;
-	int i;
-
-	for (i = 0; i < NR_VCPUS; i++) {
-		w = &self->writers[i];
-		if (readable)
-			word[i] = word_in(w, self->other);
-		done[i] = done_by(w);
-	}
-	for (i = 0; i < NR_VCPUS; i++) {
-		w = &self->writers[i];
-		clock_gettime(CLOCK_REALTIME, &deadline);
-		deadline.tv_sec += TIMEOUT_S;
-		TEST_ASSERT(!sem_timedwait(&w->stopped, &deadline),
-			    "vCPU %d goes on: %lu writes since", i,
-			    (unsigned long)(done_by(w) - done[i]));
-		TEST_ASSERT(w->run_errno == run_errno &&
-			    w->exit_reason == exit_reason,
-			    "vCPU %d: KVM_RUN errno %d, exit %s", i, w->run_errno,
-			    exit_reason_str(w->exit_reason));
-		TEST_ASSERT(done_by(w) <= done[i] + 1, "vCPU %d: %lu writes completed since", i,
-			    (unsigned long)(done_by(w) - done[i]));
-		if (readable)
-			TEST_ASSERT(word_in(w, self->other) == word[i],
-				    "vCPU %d: a write landed after the call, %lu is now %lu", i,
-				    (unsigned long)word[i],
-				    (unsigned long)word_in(w, self->other));
-	}
+	writers_expect_stop(self->writers, NR_WRITERS, run_errno, exit_reason,
+			    readable ? self->other : NULL);
 }
 
 /* All that a vCPU takes for completed is in the BAR, and nothing else */
@@ -309,26 +174,19 @@ static void expect_words(FIXTURE_DATA(barrier) *self)
 	struct writer *w;
 	int i;
 
-	for (i = 0; i < NR_VCPUS; i++) {
+	for (i = 0; i < NR_WRITERS; i++) {
 		w = &self->writers[i];
 		TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, self->bar, w->offset),
-			       done_by(w));
-		TEST_ASSERT_EQ(word_in(w, self->hva), done_by(w));
+			       writer_done(w));
+		TEST_ASSERT_EQ(writer_word(w, self->hva), writer_done(w));
 	}
 }
 
 /* No vCPU is in the guest here */
 static void stop(FIXTURE_DATA(barrier) *self)
 {
-	int i;
-
 	printf("# %lu ms\n", (unsigned long)((now_ns() - self->t0) / 1000000));
-
-	for (i = 0; i < NR_VCPUS; i++) {
-		self->writers[i].quit = true;
-		sem_post(&self->writers[i].go);
-		pthread_join(self->writers[i].thread, NULL);
-	}
+	writers_end(self->writers, NR_WRITERS);
 	kvm_vm_free(self->vm);
 	munmap(self->hva, SIZE);
 	munmap(self->other, SIZE);
@@ -360,13 +218,13 @@ TEST_F_TIMEOUT(barrier, delete_slot, 300)
 		warm_up(self);
 		set_slot(self, false);
 		expect_stop(self, 0, KVM_EXIT_MMIO, true);
-		for (i = 0; i < NR_VCPUS; i++) {
+		for (i = 0; i < NR_WRITERS; i++) {
 			/* It is the next one; here the VMM emulates the device */
 			w = &self->writers[i];
 			TEST_ASSERT_EQ(w->mmio_addr, MT_GPA + w->offset);
-			TEST_ASSERT_EQ(w->mmio_data, done_by(w) + 1);
+			TEST_ASSERT_EQ(w->mmio_data, writer_done(w) + 1);
 			TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, self->bar, w->offset),
-				       done_by(w));
+				       writer_done(w));
 			WRITE_ONCE(*(u64 *)(self->other + w->offset), w->mmio_data);
 		}
 		set_slot(self, true);
@@ -423,6 +281,7 @@ static u8 pm_control(struct mt_dev *dev)
 	return 0;
 }
 
+/* The VMM does */
 static void set_power_state(struct mt_dev *dev, u16 state)
 {
 	struct vfio_region_info info;
@@ -432,24 +291,74 @@ static void set_power_state(struct mt_dev *dev, u16 state)
 		       sizeof(state));
 }
 
-/*
- * The VMM puts the device to sleep, as a guest does that writes PMCSR. It takes
- * 10 ms and more each time, hence fewer rounds.
- */
-TEST_F_TIMEOUT(barrier, d3hot, 300)
+/* Its guest does, and the VMM does in the device what the guest has written */
+static void guest_sets_power_state(FIXTURE_DATA(barrier) *self, u16 state)
 {
-	unsigned long n, rounds = max(self->rounds / 8, 1UL);
+	struct kvm_run *run = self->driver->run;
+	struct vfio_region_info info;
+	u64 offset;
 
-	start(self, NVME, bars[BAR_CMB].index, variant->types, variant->iommu);
+	vcpu_run(self->driver);
+	TEST_ASSERT_KVM_EXIT_REASON(self->driver, KVM_EXIT_MMIO);
+	offset = run->mmio.phys_addr - CONFIG_GPA;
+	TEST_ASSERT(run->mmio.is_write && run->mmio.len == sizeof(state) &&
+		    !memcmp(run->mmio.data, &state, sizeof(state)) &&
+		    offset == pm_control(&self->dev),
+		    "The guest writes %u bytes to config space at %#lx", run->mmio.len,
+		    (unsigned long)offset);
+	mt_dev_region(&self->dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
+	TEST_ASSERT_EQ(pwrite(self->dev.fd, run->mmio.data, run->mmio.len,
+			      info.offset + offset), sizeof(state));
+}
+
+/* What each vCPU writes through is at stage 2 what the VMM has mapped it as */
+static void expect_types(FIXTURE_DATA(barrier) *self)
+{
+	int i;
+
+	for (i = 0; i < NR_WRITERS; i++)
+		mt_expect_type(self->vm, self->writers[i].gpa,
+			       self->types[i] == STRICT ? S2_DEVICE : S2_NC, NULL);
+}
+
+/*
+ * It takes 10 ms and more each time, hence fewer rounds. From the second one on they
+ * begin with a look at what has come back.
+ */
+static void sleep_and_wake(FIXTURE_DATA(barrier) *self, bool by_guest)
+{
+	unsigned long n, rounds = max(self->rounds / 8, 2UL);
+
+	vcpu_args_set(self->driver, 1, CONFIG_GPA + pm_control(&self->dev));
 	for (n = 0; n < rounds; n++) {
 		go(self);
 		warm_up(self);
-		set_power_state(&self->dev, 3);
+		expect_types(self);
+		if (by_guest)
+			guest_sets_power_state(self, 3);
+		else
+			set_power_state(&self->dev, 3);
 		expect_stop(self, EFAULT, KVM_EXIT_MEMORY_FAULT, false);
-		set_power_state(&self->dev, 0);
+		if (by_guest)
+			guest_sets_power_state(self, 0);
+		else
+			set_power_state(&self->dev, 0);
 		expect_words(self);
 	}
 	stop(self);
+}
+
+TEST_F_TIMEOUT(barrier, d3hot, 300)
+{
+	start(self, NVME, bars[BAR_CMB].index, variant->types, variant->iommu);
+	sleep_and_wake(self, false);
+}
+
+/* A vCPU writes PMCSR while the others write to the BAR */
+TEST_F_TIMEOUT(barrier, d3hot_by_guest, 300)
+{
+	start(self, NVME, bars[BAR_CMB].index, variant->types, variant->iommu);
+	sleep_and_wake(self, true);
 }
 
 /* Looks at the vCPUs every few milliseconds while the reset goes on */
@@ -469,16 +378,16 @@ static void *witness_thread(void *arg)
 	struct witness *witness = arg;
 	struct writer *writers = witness->self->writers;
 	s64 now, last = witness->begin_ns, quiet_since = last;
-	u64 done[NR_VCPUS] = {};
+	u64 done[NR_WRITERS] = {};
 	int i;
 
-	pin(0);
+	pin_to_cpu(0);
 	sched_setscheduler(0, SCHED_FIFO, &fifo);
 	while (!READ_ONCE(witness->end)) {
 		now = now_ns();
 		witness->longest_gap_ns = max(witness->longest_gap_ns, now - last);
 		last = now;
-		for (i = 0; i < NR_VCPUS; i++) {
+		for (i = 0; i < NR_WRITERS; i++) {
 			if (done[i] != READ_ONCE(*writers[i].done))
 				quiet_since = now;
 			done[i] = READ_ONCE(*writers[i].done);
@@ -530,11 +439,11 @@ TEST_F_TIMEOUT(barrier, reset, 300)
 		warm_up(self);
 		set_slot(self, false);
 		expect_stop(self, 0, KVM_EXIT_MMIO, true);
-		for (i = 0; i < NR_VCPUS; i++) {
+		for (i = 0; i < NR_WRITERS; i++) {
 			w = &self->writers[i];
-			TEST_ASSERT_EQ(w->mmio_data, done_by(w) + 1);
+			TEST_ASSERT_EQ(w->mmio_data, writer_done(w) + 1);
 			TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, self->bar, w->offset),
-				       done_by(w));
+				       writer_done(w));
 			WRITE_ONCE(*(u64 *)(self->other + w->offset), w->mmio_data);
 		}
 		set_slot(self, true);

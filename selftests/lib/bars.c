@@ -21,6 +21,9 @@ const struct bar bars[NR_BARS] = {
 	[BAR_IGB_FLASH] = { "igb flash", IGB, 1, false, false, SZ_8K, 1 },
 	[BAR_IGB_MSIX] = { "igb MSI-X", IGB, 3, false, false, 0x3000, 1 },
 	[BAR_LARGE] = { "ivshmem, 4 GiB", LARGE, 2, true, true, SZ_8K, 1 },
+	[BAR_BEHIND_PORT] = { "bochs at a port", BEHIND_PORT, 0, true, true, SZ_8K, 1 },
+	[BAR_VF] = { "igb VF", IGB_VF, 0, true, false, SZ_8K, 4, IGB },
+	[BAR_VF_MSIX] = { "igb VF MSI-X", IGB_VF, 3, true, false, 0x3000, 1, IGB },
 };
 
 const char * const type_names[NR_TYPES] = {
@@ -32,6 +35,18 @@ const u32 host_types[NR_TYPES] = {
 	[STRICT] = MEMTYPE_TEST_DEVICE,
 	[WRITE_COMBINE] = MEMTYPE_TEST_NC,
 };
+
+void bar_open(struct mt_dev *dev, const struct bar *bar, enum mt_iommu iommu)
+{
+	if (bar->pf)
+		mt_vf_create(bar->pf);
+	mt_dev_open(dev, bar->bdf, iommu);
+}
+
+void bars_end(void)
+{
+	mt_vf_remove(IGB);
+}
 
 u64 mt_dev_offset(struct mt_dev *dev, int index, u32 type)
 {

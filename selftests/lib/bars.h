@@ -19,6 +19,13 @@
 #define NVME		"0000:00:06.0"
 #define IGB		"0000:00:07.0"
 #define LARGE		"0000:00:08.0"
+/* Two root ports, a device each; what is behind the second one can be unplugged */
+#define PORT		"0000:00:09.0"
+#define BEHIND_PORT	"0000:01:00.0"
+#define IN_SLOT		"0000:02:00.0"
+#define SLOT		"1"
+/* The first virtual function of IGB, when it has some */
+#define IGB_VF		"0000:00:17.0"
 
 #define DEFAULT		VFIO_REGION_MEMTYPE_DEFAULT
 #define WRITE_COMBINE	VFIO_REGION_MEMTYPE_WC
@@ -38,12 +45,13 @@ struct bar {
 	 * that the memory type allows, and not every register takes bytes.
 	 */
 	u32 misalign;
+	const char *pf;		/* of a virtual function */
 };
 
 enum {
 	BAR_IVSHMEM, BAR_BOCHS, BAR_BOCHS_REGS, BAR_TESTDEV, BAR_TESTDEV_REGS,
 	BAR_EDU, BAR_NVME, BAR_CMB, BAR_IGB, BAR_IGB_FLASH, BAR_IGB_MSIX,
-	BAR_LARGE, NR_BARS
+	BAR_LARGE, BAR_BEHIND_PORT, BAR_VF, BAR_VF_MSIX, NR_BARS
 };
 
 extern const struct bar bars[NR_BARS];
@@ -53,6 +61,10 @@ extern const u32 host_types[NR_TYPES];
 
 /* Where a BAR is mapped with a type, made up by hand, not asked for */
 #define OFFSET_OF(_index, _type)	((u64)(_type) << 56 | (u64)(_index) << 40)
+
+/* mt_dev_open() of the BAR's device; a virtual function is made, and stays until bars_end() */
+void bar_open(struct mt_dev *dev, const struct bar *bar, enum mt_iommu iommu);
+void bars_end(void);
 
 /* As mt_dev_map(), with a memory type; by the offset that the feature returns */
 void *mt_dev_map_as(struct mt_dev *dev, int index, u32 type, u64 offset, u64 size);
@@ -67,7 +79,7 @@ FIXTURE_VARIANT_ADD(_fixture, _name ## _cdev) {				\
 	.bar = _bar, .iommu = MT_CDEV					\
 }
 
-/* Of each BAR but the large one, which is not for every test */
+/* Of each BAR that is there all the time but the large one, which is not for every test */
 #define BAR_VARIANTS(_fixture)						\
 BAR_VARIANTS_OF(_fixture, ivshmem, BAR_IVSHMEM);			\
 BAR_VARIANTS_OF(_fixture, bochs, BAR_BOCHS);				\
@@ -79,6 +91,7 @@ BAR_VARIANTS_OF(_fixture, nvme, BAR_NVME);				\
 BAR_VARIANTS_OF(_fixture, cmb, BAR_CMB);				\
 BAR_VARIANTS_OF(_fixture, igb, BAR_IGB);				\
 BAR_VARIANTS_OF(_fixture, igb_flash, BAR_IGB_FLASH);			\
-BAR_VARIANTS_OF(_fixture, igb_msix, BAR_IGB_MSIX)
+BAR_VARIANTS_OF(_fixture, igb_msix, BAR_IGB_MSIX);			\
+BAR_VARIANTS_OF(_fixture, behind_port, BAR_BEHIND_PORT)
 
 #endif /* SELFTEST_BARS_H */

@@ -31,6 +31,22 @@ static bool sysfs_write(const char *path, const char *val)
 	return ok;
 }
 
+int mt_sysfs_set(const char *bdf, const char *file, const char *val)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, file);
+	return sysfs_write(path, val) ? 0 : errno;
+}
+
+static bool mt_sysfs_has(const char *bdf, const char *file)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, file);
+	return !access(path, F_OK);
+}
+
 const char * const mt_iommu_names[MT_NR_IOMMUS] = {
 	[MT_TYPE1] = "type1", [MT_COMPAT] = "compat", [MT_CDEV] = "cdev",
 };
@@ -52,18 +68,14 @@ static bool mt_sysfs_link(const char *bdf, const char *name, char *buf, size_t s
 
 void mt_unbind(const char *bdf)
 {
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", bdf);
-	TEST_ASSERT(sysfs_write(path, bdf), "%s: %s", path, strerror(errno));
+	MT_EXPECT_ERRNO(mt_sysfs_set(bdf, "driver/unbind", bdf), 0);
 }
 
 static void mt_bind(const char *bdf, const char *to)
 {
-	char path[128], driver[64];
+	char driver[64];
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", bdf);
-	if (!sysfs_write(path, to))
+	if (mt_sysfs_set(bdf, "driver_override", to))
 		mt_skip("no device %s", bdf);
 	if (mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) && strcmp(driver, to))
 		mt_unbind(bdf);
@@ -72,27 +84,40 @@ static void mt_bind(const char *bdf, const char *to)
 		mt_skip("%s: %s did not bind", bdf, to);
 }
 
-static void mt_group_open(struct mt_dev *dev, enum mt_iommu iommu)
+/* What the user of a physical function gives to those of its virtual functions */
+#define VF_TOKEN	"6d656d74-7970-4573-8576-66746f6b656e"
+static const u8 vf_token[16] = {
+	0x6d, 0x65, 0x6d, 0x74, 0x79, 0x70, 0x45, 0x73,
+	0x85, 0x76, 0x66, 0x74, 0x6f, 0x6b, 0x65, 0x6e,
+};
+
+static void mt_group_open(struct mt_dev *dev, enum mt_iommu iommu, bool token)
 {
 	const char *container = iommu == MT_TYPE1 ? "/dev/vfio/vfio" : "/dev/iommu";
-	char path[96] = "/dev/vfio/";
+	int model = VFIO_TYPE1v2_IOMMU;
+	char path[96], group[64], name[80];
 
 	dev->container = open(container, O_RDWR);
 	TEST_ASSERT(dev->container >= 0, "%s: %s", container, strerror(errno));
-	if (!mt_sysfs_link(dev->bdf, "iommu_group", path + strlen(path),
-			   sizeof(path) - strlen(path)))
+	if (!mt_sysfs_link(dev->bdf, "iommu_group", group, sizeof(group)))
 		mt_skip("%s: not in an IOMMU group", dev->bdf);
+	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
+	if (access(path, F_OK)) {
+		snprintf(path, sizeof(path), "/dev/vfio/noiommu-%s", group);
+		model = VFIO_NOIOMMU_IOMMU;
+	}
 	dev->group = open(path, O_RDWR);
 	TEST_ASSERT(dev->group >= 0, "%s: %s", path, strerror(errno));
 	TEST_ASSERT(!ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &dev->container),
 		    "VFIO_GROUP_SET_CONTAINER: %s", strerror(errno));
-	TEST_ASSERT(!ioctl(dev->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU),
+	TEST_ASSERT(!ioctl(dev->container, VFIO_SET_IOMMU, model),
 		    "VFIO_SET_IOMMU: %s", strerror(errno));
-	dev->fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+	snprintf(name, sizeof(name), "%s%s", dev->bdf, token ? " vf_token=" VF_TOKEN : "");
+	dev->fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, name);
 	TEST_ASSERT(dev->fd >= 0, "VFIO_GROUP_GET_DEVICE_FD: %s", strerror(errno));
 }
 
-static void mt_cdev_open(struct mt_dev *dev)
+static void mt_cdev_open(struct mt_dev *dev, bool token)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
 	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
@@ -104,8 +129,9 @@ static void mt_cdev_open(struct mt_dev *dev)
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", dev->bdf);
 	dir = opendir(path);
 	TEST_ASSERT(dir, "%s: %s", path, strerror(errno));
+	/* vfio0, or noiommu-vfio0 */
 	while ((entry = readdir(dir)))
-		if (!strncmp(entry->d_name, "vfio", 4))
+		if (strstr(entry->d_name, "vfio"))
 			snprintf(name, sizeof(name), "%.63s", entry->d_name);
 	closedir(dir);
 
@@ -117,6 +143,10 @@ static void mt_cdev_open(struct mt_dev *dev)
 	TEST_ASSERT(dev->fd >= 0, "%s: %s", path, strerror(errno));
 
 	bind.iommufd = dev->container;
+	if (token) {
+		bind.flags = VFIO_DEVICE_BIND_FLAG_TOKEN;
+		bind.token_uuid_ptr = (u64)vf_token;
+	}
 	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind),
 		    "VFIO_DEVICE_BIND_IOMMUFD: %s", strerror(errno));
 	TEST_ASSERT(!ioctl(dev->container, IOMMU_IOAS_ALLOC, &ioas),
@@ -138,9 +168,32 @@ void mt_dev_open_driver(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu
 	snprintf(dev->bdf, sizeof(dev->bdf), "%s", bdf);
 	mt_bind(bdf, driver);
 	if (iommu == MT_CDEV)
-		mt_cdev_open(dev);
+		mt_cdev_open(dev, mt_sysfs_has(bdf, "physfn"));
 	else
-		mt_group_open(dev, iommu);
+		mt_group_open(dev, iommu, mt_sysfs_has(bdf, "physfn"));
+}
+
+void mt_vf_create(const char *pf)
+{
+	struct mt_dev dev = {};
+
+	if (mt_sysfs_has(pf, "virtfn0"))
+		return;
+	if (!sysfs_write("/sys/module/vfio_pci/parameters/enable_sriov", "Y"))
+		mt_skip("no SR-IOV in vfio-pci: %s", strerror(errno));
+	snprintf(dev.bdf, sizeof(dev.bdf), "%s", pf);
+	mt_bind(pf, "vfio-pci");
+	/* The token stays what it was when it was opened last */
+	mt_group_open(&dev, MT_TYPE1, true);
+	mt_dev_close(&dev);
+	MT_EXPECT_ERRNO(mt_sysfs_set(pf, "sriov_numvfs", "1"), 0);
+	TEST_ASSERT(mt_sysfs_has(pf, "virtfn0"), "%s: no virtual function", pf);
+}
+
+void mt_vf_remove(const char *pf)
+{
+	MT_EXPECT_ERRNO(mt_sysfs_set(pf, "sriov_numvfs", "0"), 0);
+	TEST_ASSERT(!mt_sysfs_has(pf, "virtfn0"), "%s: there is a virtual function", pf);
 }
 
 void mt_dev_close(struct mt_dev *dev)

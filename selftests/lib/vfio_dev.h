@@ -11,7 +11,10 @@
 #include <linux/types.h>
 #include <linux/vfio.h>
 
-/* How a vfio-pci device is opened */
+/*
+ * How a vfio-pci device is opened; where it has no IOMMU and vfio's noiommu mode is on,
+ * a container has no type1
+ */
 enum mt_iommu {
 	MT_TYPE1,		/* group, type1 container */
 	MT_COMPAT,		/* group, an iommufd in the container's place */
@@ -34,12 +37,20 @@ void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu);
 void mt_dev_open_driver(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu,
 			const char *driver);
 void mt_dev_close(struct mt_dev *dev);
+/*
+ * Let a physical function have one virtual function, bound to vfio-pci as it is itself,
+ * unless it has; mt_dev_open() knows the token for it. And none.
+ */
+void mt_vf_create(const char *pf);
+void mt_vf_remove(const char *pf);
 /* From its driver; nobody may have it open */
 void mt_unbind(const char *bdf);
 /* Returns false if the region is absent or cannot be mapped */
 bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info);
 /* Aligned as the offset in the BAR is, up to 2 MiB */
 void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size);
+/* A file of the device in sysfs; returns errno */
+int mt_sysfs_set(const char *bdf, const char *file, const char *val);
 /* Through the device's descriptor: of a BAR, another mapping, made by the kernel */
 void mt_dev_read(struct mt_dev *dev, int index, u64 offset, void *buf, size_t size);
 u64 mt_dev_read_word(struct mt_dev *dev, int index, u64 offset);

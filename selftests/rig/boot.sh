@@ -86,7 +86,12 @@ set -- qemu-system-aarch64 -nodefaults -display none -no-reboot \
 	-device nvme,id=nvme,serial=rig,cmb_size_mb=16,addr=6 \
 	-device igb,romfile=,addr=7 \
 	-object memory-backend-ram,id=large,size=4G,share=on \
-	-device ivshmem-plain,memdev=large,addr=8
+	-device ivshmem-plain,memdev=large,addr=8 \
+	-device pcie-root-port,id=port1,hotplug=off,chassis=1,addr=9 \
+	-device bochs-display,vgamem=16M,romfile=,bus=port1 \
+	-device pcie-root-port,id=port2,chassis=2,slot=1,addr=a \
+	-object memory-backend-ram,id=unplug,size=4M,share=on \
+	-device ivshmem-plain,memdev=unplug,bus=port2
 # What this boot alone has, one argument a line
 if [ -f "$dir/extra" ]; then
 	while IFS= read -r arg; do

@@ -93,11 +93,12 @@ int main(int argc, char *argv[])
 	TEST_ASSERT(out, "%s: %s", path, strerror(errno));
 	for (i = 0; i < NR_BARS; i++) {
 		for (iommu = MT_TYPE1; iommu < MT_NR_IOMMUS; iommu++) {
-			mt_dev_open(&dev, bars[i].bdf, iommu);
+			bar_open(&dev, &bars[i], iommu);
 			dump_bar(&bars[i], &dev, iommu);
 			mt_dev_close(&dev);
 		}
 	}
+	bars_end();
 	TEST_ASSERT(!fclose(out), "%s: %s", path, strerror(errno));
 	printf("wrote %s\n", path);
 	return 0;

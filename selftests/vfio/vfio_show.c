@@ -44,7 +44,7 @@ static void show(const struct bar *bar, u32 type)
 	u64 size;
 	int ret;
 
-	mt_dev_open(&dev, bar->bdf, MT_CDEV);
+	bar_open(&dev, bar, MT_CDEV);
 	ret = bar_get_memtype(dev.fd, bar->index, DEFAULT, &memtype);
 	if (!ret) {
 		pref = memtype.info & VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE ? "yes" : "no";
@@ -85,5 +85,6 @@ int main(void)
 	for (i = 0; i < NR_BARS; i++)
 		for (type = 0; type < NR_TYPES; type++)
 			show(&bars[i], type);
+	bars_end();
 	return 0;
 }

@@ -53,7 +53,7 @@ FIXTURE_SETUP(bar)
 	MT_SKIP_TO_HARNESS();
 	mt_require_pfnmap();
 	self->bar = &bars[variant->bar];
-	mt_dev_open(&self->dev, self->bar->bdf, variant->iommu);
+	bar_open(&self->dev, self->bar, variant->iommu);
 	ASSERT_TRUE(mt_dev_region(&self->dev, self->bar->index, &info));
 	self->size = min_t(u64, info.size, SZ_4M);
 	self->gpa = MT_GPA + self->bar->offset;
@@ -68,6 +68,8 @@ FIXTURE_TEARDOWN(bar)
 
 BAR_VARIANTS(bar);
 BAR_VARIANTS_OF(bar, large, BAR_LARGE);
+BAR_VARIANTS_OF(bar, vf, BAR_VF);
+BAR_VARIANTS_OF(bar, vf_msix, BAR_VF_MSIX);
 
 /* Through the device's descriptor: another mapping, made by the kernel */
 static u8 read_byte(struct mt_dev *dev, int index, u64 offset)
@@ -259,6 +261,26 @@ TEST_F_TIMEOUT(bar, vmm, 120)
 		MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, 0, NULL), 0);
 		munmap(hva, self->size);
 	}
+}
+
+/* The last one: nobody uses the virtual function any more, and it goes at once */
+FIXTURE(end)
+{
+};
+
+FIXTURE_SETUP(end)
+{
+	MT_SKIP_TO_HARNESS();
+	mt_require_pfnmap();
+}
+
+FIXTURE_TEARDOWN(end)
+{
+}
+
+TEST_F(end, no_virtual_function)
+{
+	bars_end();
 }
 
 TEST_HARNESS_MAIN

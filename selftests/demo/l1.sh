@@ -56,6 +56,8 @@ guest_ready() {
 	demo_ready=$((demo_ready + 1))
 	within "$1" is_ready || not_ok "ready-$demo_ready" "$(tail -n 1 report.log)"
 }
+# start_of DEVICE: where the guest has the BAR that it has told of
+start_of() { awk -v d="$1" '$1 == "bar" && $2 == d { print $3 }' report.log; }
 # guest_says NAME SECONDS LINE: a result of that name
 guest_says() { try "$1" within "$2" said "$3"; }
 # vm_end SECONDS: the guest's results, and that it ended by itself

@@ -75,8 +75,8 @@ plan() {
 	"$RIG/initramfs.sh" modules "$W/patched/build" >&2
 	"$RIG/vmm.sh" >&2
 	quietly "building the guests' programs" "$dir/log" make -s -C "$demo" OUT="$dir/bin" >&2
-	plan_guests unpatched plain vfio
-	plan_guests patched plain vfio carveout rings nopool
+	plan_guests unpatched plain vfio unplug
+	plan_guests patched plain vfio unplug carveout rings nopool
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -200,6 +200,7 @@ awk -F '\t' '
 plain/.*	boot, guest reboot, pause, resume, resets, quit
 vfio/(memcpy.*|prefetchable-bar)	ivshmem by vfio-pci: memcpy, unaligned, write-combine
 vfio/.*	nvme by vfio-pci: disk, MSIs, reset, no MSI-X table
+unplug/.*	a virtual function, a device behind a port: taken away
 unpatched/.*|same-as-unpatched	all that on the unpatched kernel: the same
 carveout/(pixels|picture|draw)	a picture in the carve-out, pixel by pixel
 carveout/.*	ivshmem in the carve-out: 1 MiB each way, the audit

@@ -110,11 +110,11 @@ static const struct vfio_device_ops variant_ops = {
 
 #ifdef VFIO_DEVICE_FEATURE_REGION_MEMTYPE
 static int variant_get_memtypes(struct vfio_pci_core_device *vdev,
-				unsigned int region_index, u32 *memtypes, u32 *flags)
+				unsigned int region_index, u32 *memtypes, u32 *info)
 {
 	int ret;
 
-	ret = vfio_pci_core_get_memtypes(vdev, region_index, memtypes, flags);
+	ret = vfio_pci_core_get_memtypes(vdev, region_index, memtypes, info);
 	*memtypes &= container_of(vdev, struct variant_device, vdev)->types;
 	return ret;
 }

@@ -54,6 +54,14 @@ apt_root() {
 	[ "$arch" = "$(dpkg --print-architecture)" ] || apt_bare "$name"
 }
 
+# apt_source_root NAME SUITE...: the same for source packages
+apt_source_root() {
+	as_name=$1
+	shift
+	apt_root "$as_name" "$(dpkg --print-architecture)" "$@"
+	sed -i 's/^deb /deb-src /' "$r/sources.list"
+}
+
 apt_get() {
 	r=$CACHE/apt/$1
 	shift

@@ -41,6 +41,7 @@ ccache ccache
 sparse sparse
 shellcheck shellcheck
 dtc device-tree-compiler
+dpkg-source dpkg-dev
 END
 if [ "${1:-}" = package ]; then
 	have dh || need debhelper

@@ -25,6 +25,8 @@ help:
 	@echo 'make apply    put the series onto a branch of your own kernel tree: TREE=/path'
 	@echo 'make tree     git tree of the base kernel with the series as stacked branches'
 	@echo 'make export   write that tree (or TREE=/path) back to patches/$$BASE'
+	@echo 'make qemu     cross-build QEMU with its series (VGA in the carve-out) for arm64'
+	@echo 'make qemu-tree  qemu-export  the same as tree and export for that series'
 	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
 	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
@@ -48,6 +50,12 @@ help:
 
 run demo check bench mutants stress apply tree export:
 	@$(RIG)/$@.sh
+
+qemu:
+	@$(RIG)/qemu.sh
+
+qemu-tree qemu-export:
+	@$(RIG)/qemu.sh $(@:qemu-%=%)
 
 gates:
 	@$(RIG)/tools.sh package && $(RIG)/gates.sh
@@ -74,4 +82,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress gates bisect debug module deb clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-tree qemu-export gates bisect debug module deb clean

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: tools.sh [package]
+# usage: tools.sh [package] [emulator]
 #
 # Makes sure that the tools are there, with "package" those of the checks and of the
-# Debian package as well: as root on Debian missing packages are
-# installed, anywhere else the one command that would is printed. Does nothing,
-# quickly, when nothing is missing.
+# Debian package as well, with "emulator" those that build QEMU and write pictures: as
+# root on Debian missing packages are installed, anywhere else the one command that
+# would is printed. Does nothing, quickly, when nothing is missing.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -43,12 +43,31 @@ shellcheck shellcheck
 dtc device-tree-compiler
 dpkg-source dpkg-dev
 END
-if [ "${1:-}" = package ]; then
+# Debian's python3, not another one that comes before it
+python_has() { /usr/bin/python3 -c "import $1" 2>/dev/null; }
+wanted=" $* "
+case $wanted in *' package '*)
 	have dh || need debhelper
 	have dh_dkms || need dh-dkms
-	PATH="/usr/bin:$PATH" python3 -c 'import ply' 2>/dev/null || need python3-ply
-	PATH="/usr/bin:$PATH" python3 -c 'import git' 2>/dev/null || need python3-git
-fi
+	python_has ply || need python3-ply
+	python_has git || need python3-git
+	;;
+esac
+newer=
+case $wanted in *' emulator '*)
+	have ninja || need ninja-build
+	have pkg-config || need pkg-config
+	have pnmtopng || need netpbm
+	python_has ensurepip || need python3-venv
+	for f in glib-2.0:libglib2.0-dev pixman-1:libpixman-1-dev zlib:zlib1g-dev; do
+		pkg-config --exists "${f%:*}" 2>/dev/null || need "${f#*:}"
+	done
+	[ -e /usr/include/libfdt.h ] || need libfdt-dev
+	# QEMU wants 1.5; Debian 12 has it in its backports
+	dpkg --compare-versions "$(/usr/bin/meson --version 2>/dev/null || echo 0)" ge 1.5 ||
+		newer=meson
+	;;
+esac
 # What is in a package without a command: a file that it must have brought.
 for f in /usr/include/stdlib.h:libc6-dev \
 	/usr/include/gelf.h:libelf-dev \
@@ -66,7 +85,7 @@ qemu_version() {
 		sed -n 's/^QEMU emulator version \([0-9]*\)\..*/\1/p'
 }
 qemu=$(qemu_version)
-[ -n "$missing" ] || [ "${qemu:-0}" -lt 9 ] || exit 0
+[ -n "$missing$newer" ] || [ "${qemu:-0}" -lt 9 ] || exit 0
 
 debian=
 if [ -r /etc/os-release ]; then
@@ -76,13 +95,14 @@ fi
 	"alignment faults); here is ${qemu:-none}${qemu:+.x}"
 
 [ -n "$debian" ] || die "install these (Debian's names), then run again:" \
-	"$missing qemu-system-arm (>= 9.0)"
+	"$missing ${newer:+meson (>= 1.5)} qemu-system-arm (>= 9.0)"
+# Debian 12 has QEMU 7.2 and meson 1.0 of its own, newer ones in its backports
+[ "${qemu:-0}" -ge 9 ] || newer="$newer qemu-system-arm"
 if [ "$(id -u)" != 0 ]; then
-	# Debian 12 has QEMU 7.2 of its own, and 10.0 in its backports
-	if [ "${qemu:-0}" -lt 9 ]; then
-		[ "$debian" = bookworm ] && missing="$missing qemu-system-arm/$debian-backports" ||
-			missing="$missing qemu-system-arm"
-	fi
+	for p in $newer; do
+		[ "$debian" != bookworm ] || p=$p/$debian-backports
+		missing="$missing $p"
+	done
 	echo "Run this as root, then run again" \
 		"(${debian}-backports must be among apt's sources where it is named):" >&2
 	echo "  apt-get install --no-install-recommends$missing" >&2
@@ -98,14 +118,13 @@ if [ -n "$missing" ]; then
 	quietly "installing:$missing" "$CACHE/tools.log" \
 		apt_get tools install -y --no-install-recommends $missing
 fi
-if [ "${qemu:-0}" -lt 9 ]; then
+for p in $newer; do
 	suite=$debian
-	case $(apt_version tools qemu-system-arm) in
-	1:[0-8].*) suite=$debian-backports ;;
+	case $p:$(apt_version tools "$p") in
+	qemu-system-arm:1:[0-8].* | meson:0.* | meson:1.[0-4].*) suite=$debian-backports ;;
 	esac
-	quietly "installing QEMU from $suite" "$CACHE/tools.log" \
-		apt_get tools install -y --no-install-recommends -t "$suite" \
-		qemu-system-arm
-fi
+	quietly "installing $p from $suite" "$CACHE/tools.log" \
+		apt_get tools install -y --no-install-recommends -t "$suite" "$p"
+done
 [ "$(qemu_version)" -ge 9 ] ||
 	die "QEMU 9.0 or later is needed, here is $(qemu_version).x"

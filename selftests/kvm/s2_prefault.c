@@ -21,6 +21,7 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "nc_memslot.h"
 #include "s2_dump.h"
 #include "ucall_common.h"
 
@@ -236,6 +237,37 @@ PREFAULT_TEST(flag_in_wb)
 PREFAULT_TEST(flag_blocks)
 {
 	check_driver(&nc_blocks, KVM_MEM_NONCACHEABLE, S2_NC, SZ_2M);
+}
+
+/* The function that Documentation/vmm.rst shows; who is refused can go on */
+PREFAULT_TEST(flag_as_a_vmm)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *nc, *dev, *ram;
+	int nc_fd, dev_fd;
+
+	mt_require_noncacheable();
+	nc_fd = mt_test_open(&nc_blocks);
+	nc = mt_mmap(nc_fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	vm = mt_vm_create(&vcpu, SIZE);
+	ram = mt_anon(SIZE);
+	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, SIZE, ram), -EINVAL);
+
+	dev_fd = mt_test_open(&device);
+	dev = mt_mmap(dev_fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, SIZE, dev), -EFAULT);
+	TEST_ASSERT(nc_fault_is_memtype(vcpu->run), "Another reason");
+
+	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, SIZE, nc), 0);
+	mt_expect_nc(vm, MT_GPA, SIZE, "added");
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	kvm_vm_free(vm);
+	munmap(nc, SIZE);
+	munmap(dev, SIZE);
+	munmap(ram, SIZE);
+	close(nc_fd);
+	close(dev_fd);
 }
 
 PREFAULT_TEST(flag_readonly)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: card.py RAW WIDTH HEIGHT PNG
+# usage: card.py FILE WIDTH HEIGHT PNG
 #
-# Converts what was read from a framebuffer (XRGB8888, little endian) to PNG and
-# compares it, pixel by pixel, with the test card that is described here, by
+# Converts what was read from a framebuffer (XRGB8888, little endian), or what a VMM
+# shows of it (PPM), to PNG and compares it, pixel by pixel, with the test card that is described here, by
 # shapes painted one over the other; mem.c computes each pixel by itself.
 
 import struct
@@ -57,16 +57,21 @@ def write_png(name, img):
         f.write(chunk(b"IEND", b""))
 
 
-def main(raw, w, h, png):
+def main(name, w, h, png):
     w, h = int(w), int(h)
-    with open(raw, "rb") as f:
+    with open(name, "rb") as f:
         data = f.read()
-    if len(data) != w * h * 4:
+    header = b"P6\n%d %d\n255\n" % (w, h)
+    if data.startswith(header) and len(data) == len(header) + w * h * 3:
+        values = iter(data[len(header):])
+        pixels = list(zip(values, values, values))
+    elif len(data) == w * h * 4:
+        pixels = [(p >> 16 & 255, p >> 8 & 255, p & 255)
+                  for p in struct.unpack(f"<{w * h}I", data)]
+    else:
         print(f"{len(data)} bytes, not {w} x {h} pixels")
         return 1
-    words = struct.unpack(f"<{w * h}I", data)
-    img = [[(p >> 16 & 255, p >> 8 & 255, p & 255) for p in words[y * w:(y + 1) * w]]
-           for y in range(h)]
+    img = [pixels[y * w:(y + 1) * w] for y in range(h)]
     write_png(png, img)
     want = reference(w, h)
     bad = [(x, y) for y in range(h) for x in range(w) if img[y][x] != want[y][x]]

@@ -18,6 +18,10 @@ try() {
 		not_ok "$t_name" "exit $?: $(tail -n 1 /tmp/try.out)"
 	fi
 }
+# From here on the VMM is the patched one
+patched() { export PATH="/qemu/bin:$PATH"; }
+[ -z "${PATCHED:-}" ] || patched
+
 # within SECONDS COMMAND...: repeated until it succeeds
 within() {
 	w_end=$(($(date +%s) + $1))
@@ -33,7 +37,7 @@ vm_start() {
 	vm=$1 demo_ready=0
 	mkdir -p "/tmp/$vm"
 	cd "/tmp/$vm" || exit
-	ln -sf /demo/Image /demo/initrd .
+	ln -sf /demo/Image /demo/initrd /qemu/vmlinuz /qemu/distro.initrd .
 	mkfifo report.in report.out
 	cat report.out >report.log &
 	(
@@ -49,6 +53,11 @@ vm_start() {
 	pid=$(pidof qemu-system-aarch64)
 }
 go() { echo go >report.in; }
+# tell COMMAND...: a guest that is ready does that and is ready again
+tell() {
+	echo "$*" >report.in
+	guest_ready 60
+}
 said() { grep -qx "$1" report.log; }
 # guest_ready SECONDS: it waits for go (once more)
 is_ready() { [ "$(grep -cx ready report.log)" -ge "$demo_ready" ]; }
@@ -83,6 +92,42 @@ vm_end() {
 	try quit test "$rc" = 0
 	try vm-is-gone test ! -d "$(debugfs_dir)"
 }
+
+# A client of the VMM's VNC server, which shows what it has been told of
+screen_start() {
+	asked=0
+	mkfifo screen.in
+	/demo/screen vnc vnc <screen.in >screen.log 2>&1 &
+	exec 5>screen.in
+}
+answered() { [ "$(wc -l <screen.log)" -ge "$asked" ]; }
+# card SHADE: what is on the screen when the guest has drawn that
+card() {
+	truncate -s $((640 * 480 * 4)) want
+	/demo/mem card want 0 640 480 "$1"
+}
+# on_screen SECONDS: the client has that, or gets it in that time
+on_screen() {
+	asked=$((asked + 1))
+	echo "want want $1" >&5
+	within $(($1 + 20)) answered || {
+		echo "no answer: $(tail -n 1 screen.log)"
+		return 1
+	}
+	tail -n 1 screen.log
+	tail -n 1 screen.log | grep -q ^ok
+}
+screen_end() {
+	# which is its end
+	exec 5>&-
+}
+# The same by the VMM's own means
+screendump() {
+	rm -f shot.ppm
+	/demo/qmp qmp screendump "{\"filename\":\"shot.ppm\"}" &&
+		/demo/screen ppm shot.ppm want
+}
+status() { /demo/qmp qmp query-status | grep -q "\"status\": \"$1\""; }
 
 # What KVM shows of this virtual machine
 debugfs_dir() {

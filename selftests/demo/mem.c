@@ -5,7 +5,9 @@
  *	mem fill FILE OFFSET SIZE SEED	write a pattern
  *	mem check FILE OFFSET SIZE SEED	compare with it
  *	mem copy FILE			memcpy() with unaligned ends, to and fro
- *	mem card FILE OFFSET WIDTH HEIGHT	draw a test card, XRGB8888
+ *	mem card FILE OFFSET WIDTH HEIGHT [SHADE]	draw a test card, XRGB8888
+ *	mem pixel FILE OFFSET PIXEL	draw one pixel
+ *	mem mode FILE WIDTH HEIGHT	set this mode of a display, by its registers
  *	mem dump FILE OFFSET SIZE	write it to stdout
  *
  * FILE is mapped MAP_SHARED: a file, resourceN_wc of a PCI device in sysfs, or
@@ -186,7 +188,7 @@ static __u32 card_pixel(int x, int y, int w, int h)
 	return ((x / 8 + y / 8) & 1) ? 0xc0c0c0 : 0x202020;
 }
 
-static int card(__u8 *p, int w, int h)
+static int card(__u8 *p, int w, int h, __u32 shade)
 {
 	__u32 *row = malloc(w * 4);
 
@@ -197,12 +199,40 @@ static int card(__u8 *p, int w, int h)
 		size_t cut = 2 * (y % 61) + 1;
 
 		for (int x = 0; x < w; x++)
-			row[x] = card_pixel(x, y, w, h);
+			row[x] = card_pixel(x, y, w, h) ^ shade;
 		memcpy(p, row, cut);
 		memcpy(p + cut, (__u8 *)row + cut, w * 4 - cut);
 		p += w * 4;
 	}
 	free(row);
+	return 0;
+}
+
+/*
+ * The registers of QEMU's bochs-display and VGA: those of VBE, which have 16 bits,
+ * and of VGA, where there are any
+ */
+static int mode(__u8 *p, int w, int h)
+{
+	enum { ID, XRES, YRES, BPP, ENABLE, BANK, VIRT_WIDTH, VIRT_HEIGHT, X_OFFSET, Y_OFFSET };
+	__u16 *vbe = (void *)(p + 0x500);
+	int id = LOAD(&vbe[ID]);
+
+	if ((id & 0xfff0) != 0xb0c0)
+		errx(1, "no display: it says 0x%04x", id);
+	/* The attribute controller: show something */
+	STORE(p + 0x400, 0x20);
+	STORE(&vbe[ENABLE], 0);
+	STORE(&vbe[BPP], 32);
+	STORE(&vbe[XRES], w);
+	STORE(&vbe[YRES], h);
+	STORE(&vbe[BANK], 0);
+	STORE(&vbe[VIRT_WIDTH], w);
+	STORE(&vbe[VIRT_HEIGHT], h);
+	STORE(&vbe[X_OFFSET], 0);
+	STORE(&vbe[Y_OFFSET], 0);
+	/* Enabled, a linear framebuffer */
+	STORE(&vbe[ENABLE], 0x41);
 	return 0;
 }
 
@@ -233,13 +263,20 @@ int main(int argc, char **argv)
 
 	if (!strcmp(what, "copy") && argc == 3)
 		return copy(map(argv[2], 0, 4096));
-	if (!strcmp(what, "card") && argc == 6)
-		return card(map(argv[2], offset, size * last * 4), size, last);
+	if (!strcmp(what, "card") && (argc == 6 || argc == 7))
+		return card(map(argv[2], offset, size * last * 4), size, last,
+			    argc == 7 ? number(argv[6]) : 0);
+	if (!strcmp(what, "pixel") && argc == 5) {
+		STORE((__u32 *)(map(argv[2], 0, offset + 4) + offset), size);
+		return 0;
+	}
+	if (!strcmp(what, "mode") && argc == 5)
+		return mode(map(argv[2], 0, 4096), offset, size);
 	if (!strcmp(what, "dump") && argc == 5)
 		return dump(map(argv[2], offset, size), size);
 	if (!strcmp(what, "fill") && argc == 6)
 		return fill((void *)map(argv[2], offset, size), size, last);
 	if (!strcmp(what, "check") && argc == 6)
 		return check((void *)map(argv[2], offset, size), size, last);
-	errx(2, "usage: mem fill|check|copy|card|dump FILE ...");
+	errx(2, "usage: mem fill|check|copy|card|pixel|mode|dump FILE ...");
 }

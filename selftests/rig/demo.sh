@@ -5,8 +5,9 @@
 #
 # make demo: boots guests on an unmodified VMM in the rig's machine, on a CPU
 # without FEAT_S2FWB and on one with it, on the patched kernel and, where the
-# guest uses nothing of it, on the base kernel. Prints a table and where the
-# picture is. For check.sh, "plan" says which boots it takes and "results" prints
+# guest uses nothing of it, on the base kernel; and on the patched VMM, which has
+# displays in the carve-out, the same, with what it refuses on either kernel. Prints a
+# table and where the pictures are. For check.sh, "plan" says which boots it takes and "results" prints
 # what came of them, one a line.
 
 . "$(dirname "$0")/lib.sh"
@@ -15,11 +16,14 @@ demo=$TOP/selftests/demo
 mode=${1:-table}
 lock
 dir=$LOGS/demo
-mkdir -p "$dir/unpatched" "$dir/patched"
+groups='unpatched patched unpatched-qemu patched-qemu'
+for g in $groups; do
+	mkdir -p "$dir/$g"
+done
 
 # The same content makes the same archive, so that a boot can be known to be the same
-# archive BUILD FILE: an archive with the kernel and the user space of the guests
-archive() {
+# The user space of the guests
+guest_archive() {
 	root=$dir/root
 	rm -rf "$root"
 	mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp"
@@ -27,32 +31,71 @@ archive() {
 	install -m 755 "$demo/guest" "$root/init"
 	pack "$root" "$dir/initrd"
 	rm -rf "$root"
+}
+# archive BUILD FILE: an archive with that and the guests' kernel
+archive() {
+	root=$dir/root
+	rm -rf "$root"
 	mkdir -p "$root/demo/commands"
 	awk -v dir="$root/demo/commands" -f "$demo/commands.awk" \
-		"$TOP/Documentation/real-vmm.rst"
+		"$TOP/Documentation/real-vmm.rst" "$TOP/Documentation/qemu.rst"
 	cp "$1/arch/arm64/boot/Image" "$dir/initrd" "$dir/bin/mem" "$dir/bin/qmp" \
-		"$demo/l1.sh" "$demo"/l1-* "$root/demo"
+		"$dir/bin/screen" "$demo/l1.sh" "$demo"/l1-* "$root/demo"
 	pack "$root" "$2"
 	rm -rf "$root"
 }
+# qemu_archive PROGRAM KERNEL FILE: an archive with the patched VMM, which finds its data
+# where the other one has them, and with a distribution's kernel for its guests
+qemu_archive() {
+	root=$dir/root
+	rm -rf "$root"
+	mkdir -p "$root/modules"
+	cp "$2/order" "$2"/modules/*.ko "$root/modules"
+	pack "$root" "$dir/modules.cpio"
+	rm -rf "$root"
+	mkdir -p "$root/qemu/bin"
+	install -m 755 "$1" "$root/qemu/bin"
+	ln -s /usr/share "$root/qemu/share"
+	cp "$2/vmlinuz" "$root/qemu"
+	cat "$dir/initrd" "$dir/modules.cpio" >"$root/qemu/distro.initrd"
+	pack "$root" "$3"
+	rm -rf "$root"
+}
 configs='n1 n2'
-# Guests (selftests/demo/l1-NAME) on a kernel, in every configuration. The disk that
-# is passed through: the first MiB is what the guest must find, the second is what
-# it writes.
+# Guests (selftests/demo/l1-NAME) on a kernel, in every configuration; in a group
+# with the patched VMM that is the one they get. The disk that is passed through: the
+# first MiB is what the guest must find, the second is what it writes.
 plan_guests() {
-	which=$1
+	group=$1
 	shift
 	build=$W/patched/$BUILD
-	[ "$which" = patched ] || build=$W/src/$BUILD
-	archive "$build" "$dir/$which.cpio"
+	[ "${group%-qemu}" = patched ] || build=$W/src/$BUILD
+	env=
+	set -- "$@" -- "$CACHE/vmm/vmm.cpio" "$dir/${group%-qemu}.cpio"
+	if [ "$group" = "${group%-qemu}" ]; then
+		archive "$build" "$dir/$group.cpio"
+	else
+		env='PATCHED=1 '
+		set -- "$@" "$dir/qemu.cpio"
+	fi
+	names=
+	while [ "$1" != -- ]; do
+		names="$names $1"
+		shift
+	done
+	shift
 	for c in $configs; do
-		b=$dir/$which/$c
-		for t in "$@"; do
+		b=$dir/$group/$c
+		for t in $names; do
 			case $t in
-			rings | nopool) echo "300 $t sh /demo/l1-rings $t" ;;
-			*) echo "300 $t sh /demo/l1-$t" ;;
+			rings | nopool) script="rings $t" ;;
+			strict | combine) script="vfio $t" ;;
+			bochs | vga | secondary | distro | ring | barfile | ordinary) script="display $t" ;;
+			refused) script="refused ${group%-qemu}" ;;
+			*) script=$t ;;
 			esac
-		done | plan_boot "$b" "$build" 900 "$CACHE/vmm/vmm.cpio" "$dir/$which.cpio" >"$dir/planned"
+			echo "300 $t ${env}sh /demo/l1-$script"
+		done | plan_boot "$b" "$build" 900 "$@" >"$dir/planned"
 		cat "$dir/planned"
 		! grep -q ^kept "$dir/planned" || continue
 		"$demo/pattern.py" make 1 0x100000 >"$b/disk"
@@ -75,8 +118,15 @@ plan() {
 	"$RIG/initramfs.sh" modules "$W/patched/build" >&2
 	"$RIG/vmm.sh" >&2
 	quietly "building the guests' programs" "$dir/log" make -s -C "$demo" OUT="$dir/bin" >&2
+	guest_archive
+	program=$("$RIG/qemu.sh")
+	kernel=$("$RIG/distro-guest.sh")
+	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"
 	plan_guests unpatched plain vfio unplug
 	plan_guests patched plain vfio unplug carveout rings nopool
+	plan_guests unpatched-qemu plain vfio refused
+	plan_guests patched-qemu plain vfio bochs vga secondary distro ring barfile ordinary \
+		migrate strict combine fault refused
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -114,30 +164,40 @@ results_of() {
 		[ "$f" = "${f%.console}" ] || "$RIG/report.sh" log "$3/${f%.console}/guest" "$b/$f"
 	done
 	host_test "$3/vfio/nvme-disk-on-host" "$demo/pattern.py" check "$b/disk" 0x100000 0x100000 2
-	[ "$2" = unpatched ] ||
-		host_test "$3/carveout/pixels" "$demo/card.py" "$b/card.raw" 640 480 "$b/card.png"
+	case $2 in
+	patched) host_test "$3/carveout/pixels" "$demo/card.py" "$b/card.raw" 640 480 "$b/card.png" ;;
+	patched-qemu)
+		for t in bochs vga secondary distro; do
+			host_test "$3/$t/pixels" "$demo/card.py" "$b/$t.ppm" 640 480 "$b/$t.png"
+		done
+		;;
+	esac
+}
+# same_as CONFIGURATION GROUP OTHER NAME: what is said in one group is said in the other,
+# too
+same_as() {
+	cut -f 1,2 "$dir/$2/$1.tsv" | sed "s|/$2/|/|" | sort >"$dir/$2/$1.said"
+	cut -f 1,2 "$dir/$3/$1.tsv" | sed "s|/$3/|/|" | sort >"$dir/$3/$1.said"
+	comm -23 "$dir/$2/$1.said" "$dir/$3/$1.said" | tr '\t\n' ' ;' >"$dir/$2/$1.only"
+	if [ ! -s "$dir/$2/$1.only" ]; then
+		printf 'pass\tdemo-%s/%s\t\n' "$1" "$4"
+	else
+		printf 'fail\tdemo-%s/%s\tonly there: %s\n' "$1" "$4" "$(cat "$dir/$2/$1.only")"
+	fi
 }
 
 results() {
 	for c in $configs; do
-		results_of "$c" unpatched "demo-$c/unpatched" >"$dir/unpatched/$c.tsv"
-		results_of "$c" patched "demo-$c" >"$dir/patched/$c.tsv"
-		cat "$dir/unpatched/$c.tsv" "$dir/patched/$c.tsv"
-		for k in unpatched patched; do
-			grep -q ^fail "$dir/$k/$c.tsv" || [ ! -f "$dir/$k/$c/key" ] ||
-				mv "$dir/$k/$c/key" "$dir/$k/$c/passed"
+		for g in $groups; do
+			name=demo-$c/$g
+			[ "$g" != patched ] || name=demo-$c
+			results_of "$c" "$g" "$name" >"$dir/$g/$c.tsv"
+			cat "$dir/$g/$c.tsv"
+			grep -q ^fail "$dir/$g/$c.tsv" || [ ! -f "$dir/$g/$c/key" ] ||
+				mv "$dir/$g/$c/key" "$dir/$g/$c/passed"
 		done
-		# what is said on the unpatched kernel is said on the patched one, too
-		cut -f 1,2 "$dir/unpatched/$c.tsv" | sed 's|/unpatched/|/|' | sort >"$dir/unpatched/$c.said"
-		cut -f 1,2 "$dir/patched/$c.tsv" | sort >"$dir/patched/$c.said"
-		comm -23 "$dir/unpatched/$c.said" "$dir/patched/$c.said" |
-			tr '\t\n' ' ;' >"$dir/unpatched/$c.only"
-		if [ ! -s "$dir/unpatched/$c.only" ]; then
-			printf 'pass\tdemo-%s/same-as-unpatched\t\n' "$c"
-		else
-			printf 'fail\tdemo-%s/same-as-unpatched\tonly there: %s\n' "$c" \
-				"$(cat "$dir/unpatched/$c.only")"
-		fi
+		same_as "$c" unpatched patched same-as-unpatched
+		same_as "$c" unpatched unpatched-qemu patched-qemu-is-no-other
 	done
 }
 
@@ -197,6 +257,16 @@ awk -F '\t' '
 		exit why != ""
 	}' - "$dir/results.tsv" <<END || rc=1
 .*guest/kernel-log|.*kernel-log|.*power-off	kernel logs, of hosts and guests; power off
+patched-qemu/(bochs|vga|secondary)/.*	patched QEMU: displays in the carve-out, pixel by pixel
+patched-qemu/distro/.*	VGA, drawn by a distribution's kernel (DRM_BOCHS)
+patched-qemu/ring/.*	the same with the dirty ring
+patched-qemu/barfile/.*	a display in a PCI device's BAR, by resource0_wc
+patched-qemu/ordinary/.*	a display in ordinary memory: another verdict
+patched-qemu/migrate/.*	carve-out to a file, to RAM, to the carve-out
+patched-qemu/fault/.*	a BAR that is asleep: what could not be mapped
+patched-qemu/(strict|combine)/.*	x-barN-memtype, a display beside the devices
+.*-qemu/refused/.*	what it refuses, a sentence each, on both kernels
+(un)?patched-qemu/.*|patched-qemu-is-no-other	patched QEMU, nothing of that used: as before
 plain/.*	boot, guest reboot, pause, resume, resets, quit
 vfio/(memcpy.*|prefetchable-bar)	ivshmem by vfio-pci: memcpy, unaligned, write-combine
 vfio/.*	nvme by vfio-pci: disk, MSIs, reset, no MSI-X table
@@ -216,5 +286,6 @@ for c in $configs; do
 done
 echo
 echo "pictures: $dir/patched/n1/card.png $dir/patched/n2/card.png"
+echo "          $dir/patched-qemu/n1/distro.png $dir/patched-qemu/n2/distro.png"
 echo "logs: $dir"
 exit $rc

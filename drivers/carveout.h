@@ -2,12 +2,13 @@
 #ifndef CARVEOUT_H
 #define CARVEOUT_H
 
-#include <linux/genalloc.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/miscdevice.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 struct device;
 struct dma_buf;
@@ -24,19 +25,33 @@ struct vm_area_struct;
  * @nodename: the same with the directory of the device node
  * @base: physical address, a multiple of the page size
  * @size: length in bytes, a multiple of the page size
+ * @nr_pages: the same in pages
  * @res: claim on the range, busy and exclusive
  * @va: the module's own mapping of the range, Normal-NC
- * @gen: which pages are in use
+ * @region: what the dmem cgroup controller charges allocations to, or NULL
  * @misc: the node
- * @ref: held by whoever made the pool, open files of its node, and buffers
+ * @ref: held by whoever has a pointer to the pool: who made it, open files of its
+ *	node, and @memory
+ * @memory: held by whoever needs its range: who made it, buffers, and scrubbing that
+ *	is queued. With the last one the range is no longer claimed, and @res, @va,
+ *	@region, @used and @owned are gone.
+ * @wait: woken when @changes changes
+ * @scrub: scrubs a part of what is dirty, and queues itself again
  * @lock: protects all that follows. A fault takes it for reading around the
- *	insertion of an entry, inside of mmap_lock; nothing is allocated and no
- *	user memory accessed while it is held for writing.
+ *	insertion of entries, inside of mmap_lock (or the VMA's lock); nothing is
+ *	allocated and no user memory accessed while it is held for writing.
  * @dead: the node has gone, nothing can be allocated or faulted in
+ * @used: bitmap of the pages that are not free: those of buffers, and those that are
+ *	dirty, as they have not been scrubbed since they were a buffer's
+ * @owned: bitmap of the pages of buffers
+ * @dirty_pages: how many are in @used and not in @owned
+ * @owned_pages: how many are in @owned
+ * @first_dirty: no page before this one is dirty
+ * @prepared: the pages from here on have never been handed out, and are dirty
+ * @changes: counts whatever may let an allocation succeed, or fail
  * @buffers: all struct carveout_buffer of the pool
  * @nr_buffers: their number
- * @used: bytes in use
- * @high_water: the most that @used has ever been
+ * @high_water: the most pages that @owned_pages has ever been
  */
 struct carveout_pool {
 	char name[CARVEOUT_NAME_LEN];
@@ -44,17 +59,27 @@ struct carveout_pool {
 	char nodename[CARVEOUT_NAME_LEN + 32];
 	phys_addr_t base;
 	size_t size;
+	unsigned long nr_pages;
 	struct resource *res;
 	void *va;
-	struct gen_pool *gen;
+	struct dmem_cgroup_region *region;
 	struct miscdevice misc;
 	struct kref ref;
+	struct kref memory;
+	wait_queue_head_t wait;
+	struct work_struct scrub;
 	struct rw_semaphore lock;
 	bool dead;
+	unsigned long *used;
+	unsigned long *owned;
+	unsigned long dirty_pages;
+	unsigned long owned_pages;
+	unsigned long first_dirty;
+	unsigned long prepared;
+	unsigned int changes;
 	struct list_head buffers;
 	unsigned int nr_buffers;
-	size_t used;
-	size_t high_water;
+	unsigned long high_water;
 };
 
 /*
@@ -72,11 +97,17 @@ int carveout_buffer_check_vma(struct vm_area_struct *vma);
 void carveout_buffer_revoke(struct carveout_pool *pool);
 
 /* carveout_pool.c */
+int carveout_pool_init(void);
+void carveout_pool_exit(void);
 struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 size,
 					char *why, size_t len);
 struct carveout_pool *carveout_pool_get(struct carveout_pool *pool);
 void carveout_pool_put(struct carveout_pool *pool);
-void carveout_scrub(struct carveout_pool *pool, phys_addr_t base, size_t size);
+void carveout_pool_give_up(struct carveout_pool *pool);
+int carveout_pool_take(struct carveout_pool *pool, size_t size, phys_addr_t *base,
+		       struct list_head *node);
+void carveout_pool_give_back(struct carveout_pool *pool, phys_addr_t base, size_t size,
+			     struct list_head *node, bool dirty);
 
 /* carveout_proof.c */
 int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len);

@@ -6,21 +6,21 @@
  * descriptors directly, KVM through the VMA, whose end it hears of by its MMU
  * notifier. When the last reference is dropped every page-table entry, stage 2
  * included, has been removed and the TLBs have been invalidated, because that
- * comes before a VMA lets go of its file. Only then is the buffer scrubbed, and
- * only when it is scrubbed do its pages go back to the pool.
+ * comes before a VMA lets go of its file. Only then do its pages go back to the pool,
+ * which scrubs them, unless there has never been an entry for any of them.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
+#include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "carveout.h"
-#include "compat.h"
-
-#define CREATE_TRACE_POINTS
 #include "carveout_trace.h"
+#include "compat.h"
 
 #ifdef CARVEOUT_DEBUG
 static const bool carveout_debug = true;
@@ -28,13 +28,23 @@ static const bool carveout_debug = true;
 static const bool carveout_debug;
 #endif
 
+/* How much a fault maps around an address for which no huge entry fits */
+#define CARVEOUT_AROUND		min(PMD_SIZE, 512 * PAGE_SIZE)
+
 /**
  * struct carveout_buffer - contiguous pages of a pool
- * @pool: where they come from, a reference
- * @node: in the pool's list of buffers
- * @base: physical address, aligned to PMD_SIZE if that is what @size reaches
+ * @pool: where they come from, whose memory it keeps
+ * @node: in the pool's list of buffers, as long as it has its pages
+ * @base: physical address
  * @size: length in bytes, a multiple of the page size
- * @inode: of the dma-buf's file, a reference; all mappings are of this inode.
+ * @touched: there has been a page-table entry for one of the pages. Set under the
+ *	pool's lock for reading, and never cleared.
+ * @mm: the address space in which mmap() inserts entries, a reference to the structure, or
+ *	NULL as long as it has done so in none. Set once, under the pool's lock for reading.
+ * @awaited: carveout_buffer_revoke() has waited for what mmap() does in @mm
+ * @charge: what the dmem cgroup controller wants back, or NULL
+ * @inode: of the dma-buf's file, a reference, or NULL before there is one; all mappings are
+ *	of this inode.
  *	Without the reference it may be gone while the buffer is in the list: a
  *	look at /proc/<pid>/fd holds the dma-buf's dentry, and with it the buffer,
  *	longer than the file.
@@ -44,22 +54,70 @@ struct carveout_buffer {
 	struct list_head node;
 	phys_addr_t base;
 	size_t size;
+	bool touched;
+	struct mm_struct *mm;
+	bool awaited;
+	struct dmem_cgroup_pool_state *charge;
 	struct inode *inode;
 };
 
-/* Its pages are zero */
 static void carveout_buffer_free(struct carveout_buffer *buffer)
 {
-	struct carveout_pool *pool = buffer->pool;
+	struct inode *inode = buffer->inode;
+	struct mm_struct *mm = buffer->mm;
 
-	down_write(&pool->lock);
-	gen_pool_free(pool->gen, buffer->base, buffer->size);
-	pool->used -= buffer->size;
-	pool->nr_buffers--;
-	up_write(&pool->lock);
-
+	carveout_dmem_uncharge(buffer->charge, buffer->size);
+	/* From here on carveout_buffer_revoke() does not find it */
+	carveout_pool_give_back(buffer->pool, buffer->base, buffer->size, &buffer->node,
+				buffer->touched);
+	if (mm)
+		mmdrop(mm);
+	if (inode)
+		iput(inode);
 	kfree(buffer);
-	carveout_pool_put(pool);
+}
+
+/* A page of a mapping, and the one that comes after the last that was mapped */
+struct carveout_around {
+	struct vm_area_struct *vma;
+	unsigned long pfn;
+};
+
+/*
+ * Dirty from the start where it may be written: without hardware management of the
+ * dirty state the first write to each page would be another fault.
+ */
+static int carveout_around_one(pte_t *ptep, unsigned long addr, void *data)
+{
+	struct carveout_around *around = data;
+	struct vm_area_struct *vma = around->vma;
+	pte_t pte = pfn_pte(around->pfn++, vma->vm_page_prot);
+
+	if (vma->vm_flags & VM_WRITE)
+		pte = pte_mkdirty(pte);
+	if (pte_none(ptep_get(ptep)))
+		set_pte_at(vma->vm_mm, addr, ptep, pte_mkspecial(pte));
+
+	return 0;
+}
+
+/*
+ * A page has been inserted at an address: insert those around it that the same table
+ * has. That there is a table, and no huge entry in its place, is certain by now:
+ * what would free it takes the lock of the VMA for writing.
+ */
+static void carveout_map_around(struct vm_area_struct *vma, unsigned long addr,
+				unsigned long pfn, unsigned long *start, unsigned long *end)
+{
+	struct carveout_around around = { .vma = vma };
+
+	*start = max(ALIGN_DOWN(addr, CARVEOUT_AROUND), vma->vm_start);
+	*end = min(ALIGN_DOWN(addr, CARVEOUT_AROUND) + CARVEOUT_AROUND, vma->vm_end);
+	if (*end - *start == PAGE_SIZE)
+		return;
+
+	around.pfn = pfn - ((addr - *start) >> PAGE_SHIFT);
+	apply_to_page_range(vma->vm_mm, *start, *end - *start, carveout_around_one, &around);
 }
 
 static vm_fault_t carveout_huge_fault(struct vm_fault *vmf, unsigned int order)
@@ -69,10 +127,11 @@ static vm_fault_t carveout_huge_fault(struct vm_fault *vmf, unsigned int order)
 	struct carveout_pool *pool = buffer->pool;
 	unsigned long size = PAGE_SIZE << order;
 	unsigned long addr = ALIGN_DOWN(vmf->address, size);
+	unsigned long start = addr, end = addr + size;
 	unsigned long pfn;
 	vm_fault_t ret;
 
-	if (addr < vma->vm_start || addr + size > vma->vm_end)
+	if (start < vma->vm_start || end > vma->vm_end)
 		return VM_FAULT_FALLBACK;
 
 	pfn = PHYS_PFN(buffer->base) + linear_page_index(vma, addr);
@@ -84,21 +143,27 @@ static vm_fault_t carveout_huge_fault(struct vm_fault *vmf, unsigned int order)
 	if (pool->dead)
 		return VM_FAULT_SIGBUS;
 
+	WRITE_ONCE(buffer->touched, true);
+
 	/*
 	 * The entry is writable from the start if the VMA is, by vm_page_prot:
 	 * there is nobody to tell of a first write, and a stage-2 mapping made from
 	 * it is complete. vmf_insert_pfn_pmd() needs no "write" for that, and with
 	 * it warns of a page table that another thread was first to make.
 	 */
-	if (!order)
+	if (!order) {
 		ret = vmf_insert_pfn(vma, addr, pfn);
-	else if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && order == PMD_ORDER)
+		if (ret == VM_FAULT_NOPAGE)
+			carveout_map_around(vma, addr, pfn, &start, &end);
+	} else if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && order == PMD_ORDER) {
 		ret = vmf_insert_pfn_pmd(vmf, carveout_pfn(pfn), false);
-	else
+	} else {
 		return VM_FAULT_FALLBACK;
+	}
 
 	if (ret == VM_FAULT_NOPAGE)
-		trace_carveout_map(pool->name, PFN_PHYS(pfn), size, addr);
+		trace_carveout_map(pool->name,
+				   PFN_PHYS(pfn) - (addr - start), end - start, start);
 	return ret;
 }
 
@@ -107,10 +172,65 @@ static vm_fault_t carveout_fault(struct vm_fault *vmf)
 	return carveout_huge_fault(vmf, 0);
 }
 
+/*
+ * Maps nothing, under RCU as it is called, for pool->lock is one to sleep for. That
+ * it is there tells the core that carveout_fault() needs no more than the VMA's lock;
+ * without it each fault is tried twice.
+ */
+static vm_fault_t carveout_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	return 0;
+}
+
 static const struct vm_operations_struct carveout_vm_ops = {
 	.fault		= carveout_fault,
 	.huge_fault	= carveout_huge_fault,
+	.map_pages	= carveout_map_pages,
 };
+
+/* Can a part of the mapping have a huge entry? */
+static bool carveout_fits_huge(struct carveout_buffer *buffer, struct vm_area_struct *vma)
+{
+	phys_addr_t phys = buffer->base + PFN_PHYS(vma->vm_pgoff);
+
+	return IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+	       IS_ALIGNED(vma->vm_start ^ phys, PMD_SIZE) &&
+	       ALIGN(vma->vm_start, PMD_SIZE) + PMD_SIZE <= vma->vm_end;
+}
+
+/*
+ * Insert all entries at once, where none is huge: a fault costs as much as a hundred of
+ * them. The mapping cannot be found yet by who has to remove all of them, not before
+ * mmap() lets go of mmap_lock: carveout_buffer_revoke() waits for that. So it has to
+ * know in which address space, and that is one for each buffer; others take faults.
+ */
+static int carveout_map_now(struct carveout_buffer *buffer, struct vm_area_struct *vma)
+{
+	struct carveout_pool *pool = buffer->pool;
+	struct mm_struct *mm;
+	int ret;
+
+	guard(rwsem_read)(&pool->lock);
+
+	if (pool->dead)
+		return -ENODEV;
+	if (carveout_fits_huge(buffer, vma))
+		return 0;
+
+	mm = cmpxchg(&buffer->mm, NULL, vma->vm_mm);
+	if (!mm)
+		mmgrab(vma->vm_mm);
+	else if (mm != vma->vm_mm)
+		return 0;
+
+	WRITE_ONCE(buffer->touched, true);
+	ret = remap_pfn_range(vma, vma->vm_start, PHYS_PFN(buffer->base) + vma->vm_pgoff,
+			      vma->vm_end - vma->vm_start, vma->vm_page_prot);
+	if (!ret)
+		trace_carveout_map(pool->name, buffer->base + PFN_PHYS(vma->vm_pgoff),
+				   vma->vm_end - vma->vm_start, vma->vm_start);
+	return ret;
+}
 
 /**
  * carveout_buffer_check_vma() - Is this a mapping that a buffer, any buffer, can have?
@@ -142,9 +262,6 @@ static int carveout_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *v
 	if (vma->vm_pgoff >= buffer->size >> PAGE_SHIFT ||
 	    vma_pages(vma) > (buffer->size >> PAGE_SHIFT) - vma->vm_pgoff)
 		return -EINVAL;
-	if (READ_ONCE(buffer->pool->dead))
-		return -ENODEV;
-
 	/*
 	 * VM_ALLOW_ANY_UNCACHED lets KVM map it Normal-NC without being asked to,
 	 * on any kernel. VM_DONTCOPY is not all there is to fork(): what a child
@@ -156,7 +273,7 @@ static int carveout_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *v
 	vma->vm_private_data = buffer;
 	vma->vm_ops = &carveout_vm_ops;
 
-	return 0;
+	return carveout_map_now(buffer, vma);
 }
 
 /*
@@ -192,13 +309,6 @@ static void carveout_dmabuf_release(struct dma_buf *dmabuf)
 {
 	struct carveout_buffer *buffer = dmabuf->priv;
 
-	/* carveout_buffer_revoke() must not find it any more */
-	down_write(&buffer->pool->lock);
-	list_del(&buffer->node);
-	up_write(&buffer->pool->lock);
-
-	iput(buffer->inode);
-	carveout_scrub(buffer->pool, buffer->base, buffer->size);
 	trace_carveout_free(buffer->pool->name, buffer->base, buffer->size);
 	carveout_buffer_free(buffer);
 }
@@ -211,101 +321,112 @@ static const struct dma_buf_ops carveout_dmabuf_ops = {
 	.mmap		= carveout_dmabuf_mmap,
 };
 
-static int carveout_take(struct carveout_pool *pool, size_t size, phys_addr_t *base)
-{
-	struct genpool_data_align align = {
-		.align = size < PMD_SIZE ? PAGE_SIZE : PMD_SIZE,
-	};
-
-	guard(rwsem_write)(&pool->lock);
-
-	if (pool->dead)
-		return -ENODEV;
-
-	*base = gen_pool_alloc_algo(pool->gen, size, gen_pool_first_fit_align, &align);
-	if (!*base)
-		return -ENOMEM;
-
-	pool->nr_buffers++;
-	pool->used += size;
-	pool->high_water = max(pool->high_water, pool->used);
-
-	return 0;
-}
-
-/**
- * carveout_buffer_alloc() - Make a buffer
- * @pool: the pool that its pages come from; the buffer holds a reference
- * @len: length in bytes, rounded up to whole pages
- * @flags: of the dma-buf's file: O_ACCMODE and O_CLOEXEC
- *
- * The pages are contiguous, and aligned to PMD_SIZE if the buffer is as long as
- * that. They are zero when they are in the pool: nothing is scrubbed here.
- *
- * Context: Process context, may sleep. Takes the pool's lock; mmap_lock may be held.
- *
- * Return: the buffer's dma-buf, to be put by the caller; or an ERR_PTR: -EINVAL for
- * no length, -ENOMEM if there is no such run of free pages, -ENODEV if the node has
- * gone, -EIO if CARVEOUT_DEBUG finds another mapping of the pages, or what
- * dma_buf_export() returns.
- */
-struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int flags)
+static struct dma_buf *carveout_buffer_make(struct carveout_pool *pool, size_t size, int flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct carveout_buffer *buffer;
 	struct dma_buf *dmabuf;
 	int ret;
 
+	buffer = kzalloc_obj(*buffer);
+	if (!buffer)
+		return ERR_PTR(-ENOMEM);
+
+	buffer->pool = pool;
+	buffer->size = size;
+	ret = carveout_pool_take(pool, size, &buffer->base, &buffer->node);
+	if (ret) {
+		kfree(buffer);
+		return ERR_PTR(ret);
+	}
+
+	/* From here on the pool's memory is kept, and what accounts it */
+	ret = carveout_dmem_charge(pool->region, size, &buffer->charge);
+	if (ret) {
+		ret = ret == -EAGAIN ? -ENOMEM : ret;
+		goto err;
+	}
+
+	if (carveout_debug) {
+		char why[80];
+
+		ret = carveout_prove(buffer->base, size, why, sizeof(why));
+		if (ret) {
+			pr_err("carveout-%s: %s since the pool was made\n", pool->name, why);
+			ret = -EIO;
+			goto err;
+		}
+	}
+
+	info.exp_name = "carveout";
+	info.ops = &carveout_dmabuf_ops;
+	info.size = size;
+	info.flags = flags;
+	info.priv = buffer;
+	dmabuf = dma_buf_export(&info);
+	if (IS_ERR(dmabuf)) {
+		ret = PTR_ERR(dmabuf);
+		goto err;
+	}
+
+	/* If the pool is dead by then, it is not found there, and cannot be mapped */
+	ihold(file_inode(dmabuf->file));
+	/* Pairs with the acquire in carveout_buffer_revoke() */
+	smp_store_release(&buffer->inode, file_inode(dmabuf->file));
+	trace_carveout_alloc(pool->name, buffer->base, size);
+
+	return dmabuf;
+
+err:
+	carveout_buffer_free(buffer);
+	return ERR_PTR(ret);
+}
+
+/**
+ * carveout_buffer_alloc() - Make a buffer
+ * @pool: the pool that its pages come from; the caller has a reference,
+ *	and the buffer keeps the memory
+ * @len: length in bytes, rounded up to whole pages
+ * @flags: of the dma-buf's file: O_ACCMODE and O_CLOEXEC
+ *
+ * For what the pages are, and for how long this may take, see carveout_pool_take().
+ *
+ * Context: Process context, may sleep, until a signal comes. Takes the pool's lock;
+ *	mmap_lock may be held.
+ *
+ * Return: the buffer's dma-buf, to be put by the caller; or an ERR_PTR: -EINVAL for
+ * no length, -ENOMEM if there is no such run of free pages or a limit of the dmem
+ * cgroup controller is reached, -ENODEV if the node has
+ * gone, -ERESTARTSYS, -EIO if CARVEOUT_DEBUG finds another mapping of the pages, or what
+ * dma_buf_export() returns.
+ */
+struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int flags)
+{
 	if (!len)
 		return ERR_PTR(-EINVAL);
 	/* Before it is rounded up, which could wrap */
 	if (len > pool->size)
 		return ERR_PTR(-ENOMEM);
 
-	buffer = kzalloc_obj(*buffer);
-	if (!buffer)
-		return ERR_PTR(-ENOMEM);
+	return carveout_buffer_make(pool, PAGE_ALIGN(len), flags);
+}
 
-	buffer->size = PAGE_ALIGN(len);
-	ret = carveout_take(pool, buffer->size, &buffer->base);
-	if (ret) {
-		kfree(buffer);
-		return ERR_PTR(ret);
-	}
+/* Another address space in which mmap() may be inserting entries, with a reference */
+static struct mm_struct *carveout_next_mm(struct carveout_pool *pool)
+{
+	struct carveout_buffer *buffer;
 
-	buffer->pool = carveout_pool_get(pool);
+	guard(rwsem_read)(&pool->lock);
 
-	if (carveout_debug) {
-		char why[80];
-
-		ret = carveout_prove(buffer->base, buffer->size, why, sizeof(why));
-		if (ret) {
-			pr_err("carveout-%s: %s since the pool was made\n", pool->name, why);
-			carveout_buffer_free(buffer);
-			return ERR_PTR(-EIO);
+	list_for_each_entry(buffer, &pool->buffers, node) {
+		if (buffer->mm && !buffer->awaited) {
+			buffer->awaited = true;
+			mmgrab(buffer->mm);
+			return buffer->mm;
 		}
 	}
 
-	info.exp_name = "carveout";
-	info.ops = &carveout_dmabuf_ops;
-	info.size = buffer->size;
-	info.flags = flags;
-	info.priv = buffer;
-	dmabuf = dma_buf_export(&info);
-	if (IS_ERR(dmabuf)) {
-		carveout_buffer_free(buffer);
-		return dmabuf;
-	}
-
-	buffer->inode = file_inode(dmabuf->file);
-	ihold(buffer->inode);
-	trace_carveout_alloc(pool->name, buffer->base, buffer->size);
-
-	down_write(&pool->lock);
-	list_add(&buffer->node, &pool->buffers);
-	up_write(&pool->lock);
-
-	return dmabuf;
+	return NULL;
 }
 
 /**
@@ -316,20 +437,32 @@ struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int f
  * mapped any more: accesses get SIGBUS, or end a KVM_RUN with an error. The buffers
  * stay until their last users let go of them.
  *
- * Context: Process context, may sleep. Takes the pool's lock, and inside of it the
+ * Context: Process context, may sleep. Takes mmap_lock of those who map buffers, and
+ *	waits for what they do with theirs; and the pool's lock, and inside of it the
  *	i_mmap_rwsem of each buffer's inode.
  */
 void carveout_buffer_revoke(struct carveout_pool *pool)
 {
 	struct carveout_buffer *buffer;
+	struct mm_struct *mm;
+	struct inode *inode;
 
-	down_write(&pool->lock);
-	WRITE_ONCE(pool->dead, true);
-	up_write(&pool->lock);
+	scoped_guard(rwsem_write, &pool->lock)
+		WRITE_ONCE(pool->dead, true);
 
-	/* From here on nothing is mapped: a buffer that is still added cannot be */
-	down_read(&pool->lock);
-	list_for_each_entry(buffer, &pool->buffers, node)
-		unmap_mapping_range(buffer->inode->i_mapping, 0, 0, 1);
-	up_read(&pool->lock);
+	/* Nobody begins any more, neither by a fault nor by mmap(): let who has, finish */
+	while ((mm = carveout_next_mm(pool))) {
+		mmap_read_lock(mm);
+		mmap_read_unlock(mm);
+		mmdrop(mm);
+	}
+
+	/* From here on nothing is mapped: a buffer that is being made cannot be any more */
+	guard(rwsem_read)(&pool->lock);
+	list_for_each_entry(buffer, &pool->buffers, node) {
+		/* Pairs with the release in carveout_buffer_make() */
+		inode = smp_load_acquire(&buffer->inode);
+		if (inode)
+			unmap_mapping_range(inode->i_mapping, 0, 0, 1);
+	}
 }

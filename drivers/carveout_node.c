@@ -7,7 +7,6 @@
 #include <linux/device.h>
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
-#include <linux/genalloc.h>
 #include <linux/huge_mm.h>
 #include <linux/miscdevice.h>
 #include <linux/mutex.h>
@@ -24,8 +23,10 @@
 
 /**
  * struct carveout_file - an open device node
- * @pool: the pool, a reference
- * @lock: protects @dmabuf. Inside of mmap_lock.
+ * @pool: the pool, a reference. It does not keep the memory: a node that is open and
+ *	has no buffer is in nobody's way.
+ * @lock: protects @dmabuf. Inside of mmap_lock, outside of the pool's locks. Held while
+ *	an allocation waits: taken interruptibly.
  * @dmabuf: the buffer that the first mmap() has allocated, a reference
  */
 struct carveout_file {
@@ -69,36 +70,38 @@ static int carveout_release(struct inode *inode, struct file *file)
 static loff_t carveout_llseek(struct file *file, loff_t offset, int whence)
 {
 	struct carveout_file *cf = file->private_data;
+	loff_t size = 0;
 
-	guard(mutex)(&cf->lock);
+	if (mutex_lock_interruptible(&cf->lock))
+		return -ERESTARTSYS;
+	if (cf->dmabuf)
+		size = cf->dmabuf->size;
+	mutex_unlock(&cf->lock);
 
-	return fixed_size_llseek(file, offset, whence, cf->dmabuf ? cf->dmabuf->size : 0);
+	return fixed_size_llseek(file, offset, whence, size);
 }
 
 /*
  * The first mapping makes the buffer, as long as it is itself; all further ones
  * are of that buffer, also through a descriptor that another process was given.
  */
-static int carveout_mmap(struct file *file, struct vm_area_struct *vma)
+static int carveout_mmap_locked(struct carveout_file *cf, struct vm_area_struct *vma)
 {
-	struct carveout_file *cf = file->private_data;
+	size_t size = vma->vm_end - vma->vm_start;
 	struct dma_buf *dmabuf;
 	int ret;
-
-	guard(mutex)(&cf->lock);
 
 	if (cf->dmabuf)
 		return dma_buf_mmap(cf->dmabuf, vma, vma->vm_pgoff);
 
-	/* Before anything is allocated for it, and has to be scrubbed again */
+	/* Before anything is allocated for it */
 	ret = carveout_buffer_check_vma(vma);
 	if (ret)
 		return ret;
 	if (vma->vm_pgoff)
 		return -EINVAL;
 
-	dmabuf = carveout_buffer_alloc(cf->pool, vma->vm_end - vma->vm_start,
-				       O_RDWR | O_CLOEXEC);
+	dmabuf = carveout_buffer_alloc(cf->pool, size, O_RDWR | O_CLOEXEC);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
@@ -107,6 +110,19 @@ static int carveout_mmap(struct file *file, struct vm_area_struct *vma)
 		dma_buf_put(dmabuf);
 	else
 		cf->dmabuf = dmabuf;
+
+	return ret;
+}
+
+static int carveout_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct carveout_file *cf = file->private_data;
+	int ret;
+
+	if (mutex_lock_interruptible(&cf->lock))
+		return -ERESTARTSYS;
+	ret = carveout_mmap_locked(cf, vma);
+	mutex_unlock(&cf->lock);
 
 	return ret;
 }
@@ -178,29 +194,32 @@ static ssize_t free_bytes_show(struct device *dev, struct device_attribute *attr
 
 	guard(rwsem_read)(&pool->lock);
 
-	return sysfs_emit(buf, "%zu\n", pool->size - pool->used);
+	return sysfs_emit(buf, "%lu\n", (pool->nr_pages - pool->owned_pages -
+					 pool->dirty_pages) << PAGE_SHIFT);
 }
 static DEVICE_ATTR_RO(free_bytes);
 
-static void carveout_largest_free(struct gen_pool *gen, struct gen_pool_chunk *chunk, void *data)
+static ssize_t scrubbing_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	unsigned long nbits = (chunk->end_addr - chunk->start_addr + 1) >> PAGE_SHIFT;
-	unsigned long start, end = 0, *largest = data;
+	struct carveout_pool *pool = carveout_of(dev);
 
-	while ((start = find_next_zero_bit(chunk->bits, nbits, end)) < nbits) {
-		end = find_next_bit(chunk->bits, nbits, start);
-		*largest = max(*largest, end - start);
-	}
+	guard(rwsem_read)(&pool->lock);
+
+	return sysfs_emit(buf, "%lu\n", pool->dirty_pages << PAGE_SHIFT);
 }
+static DEVICE_ATTR_RO(scrubbing_bytes);
 
 static ssize_t largest_free_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct carveout_pool *pool = carveout_of(dev);
-	unsigned long largest = 0;
+	unsigned long start, end = 0, largest = 0;
 
 	guard(rwsem_read)(&pool->lock);
 
-	gen_pool_for_each_chunk(pool->gen, carveout_largest_free, &largest);
+	while ((start = find_next_zero_bit(pool->used, pool->nr_pages, end)) < pool->nr_pages) {
+		end = find_next_bit(pool->used, pool->nr_pages, start);
+		largest = max(largest, end - start);
+	}
 
 	return sysfs_emit(buf, "%lu\n", largest << PAGE_SHIFT);
 }
@@ -222,13 +241,14 @@ static ssize_t high_water_bytes_show(struct device *dev, struct device_attribute
 
 	guard(rwsem_read)(&pool->lock);
 
-	return sysfs_emit(buf, "%zu\n", pool->high_water);
+	return sysfs_emit(buf, "%lu\n", pool->high_water << PAGE_SHIFT);
 }
 static DEVICE_ATTR_RO(high_water_bytes);
 
 static struct attribute *carveout_attrs[] = {
 	&dev_attr_total_bytes.attr,
 	&dev_attr_free_bytes.attr,
+	&dev_attr_scrubbing_bytes.attr,
 	&dev_attr_largest_free_bytes.attr,
 	&dev_attr_buffers.attr,
 	&dev_attr_high_water_bytes.attr,
@@ -273,8 +293,7 @@ int carveout_node_add(struct carveout_pool *pool, struct device *parent)
  * carveout_node_remove() - Remove the node of a pool, whoever uses it
  * @pool: the pool, of which the caller has a reference
  *
- * Afterwards there is no node, and all that carveout_buffer_revoke() promises. The
- * memory stays claimed until the last buffer is freed and the last file closed.
+ * Afterwards there is no node, and all that carveout_buffer_revoke() promises.
  *
  * Context: Process context, may sleep. Takes misc_mtx, then what
  *	carveout_buffer_revoke() takes. Not to be called with the pool's lock or

@@ -84,7 +84,7 @@ static void carveout_unclaim(struct carveout_claim *claim)
 
 	if (claim->has_node)
 		carveout_node_remove(claim->pool);
-	carveout_pool_put(claim->pool);
+	carveout_pool_give_up(claim->pool);
 	list_del(&claim->node);
 	kfree(claim);
 }
@@ -334,8 +334,8 @@ static int __init carveout_param_pool(char *spec, struct list_head *params)
 	char why[CARVEOUT_WHY_LEN] = "it has to be NAME:SIZE@BASE";
 	char *name = spec, *number, *end;
 	struct carveout_claim *claim;
-	u64 size, base;
 	int ret = -EINVAL;
+	u64 size, base;
 
 	number = strchr(spec, ':');
 	if (!number)
@@ -418,15 +418,17 @@ static int __init carveout_init(void)
 	if (ret)
 		return ret;
 
-	ret = carveout_param_init(&params);
+	ret = carveout_pool_init();
 	if (ret)
 		return ret;
 
+	ret = carveout_param_init(&params);
+	if (ret)
+		goto err_pool;
+
 	ret = platform_driver_register(&carveout_driver);
-	if (ret) {
-		carveout_param_exit();
-		return ret;
-	}
+	if (ret)
+		goto err_param;
 
 	list_for_each_entry_safe(claim, next, &params, param) {
 		char name[CARVEOUT_NAME_LEN];
@@ -438,6 +440,12 @@ static int __init carveout_init(void)
 	}
 
 	return 0;
+
+err_param:
+	carveout_param_exit();
+err_pool:
+	carveout_pool_exit();
+	return ret;
 }
 module_init(carveout_init);
 
@@ -446,6 +454,7 @@ static void __exit carveout_exit(void)
 	/* Devices first: what is left then is the parameter's */
 	platform_driver_unregister(&carveout_driver);
 	carveout_param_exit();
+	carveout_pool_exit();
 }
 module_exit(carveout_exit);
 

@@ -33,8 +33,20 @@ DEFINE_EVENT(carveout_buffer, carveout_alloc,
 	TP_ARGS(pool, base, size)
 );
 
-/* A buffer is scrubbed, and goes back to the pool */
+/* A buffer has lost its last user */
 DEFINE_EVENT(carveout_buffer, carveout_free,
+	TP_PROTO(const char *pool, phys_addr_t base, size_t size),
+	TP_ARGS(pool, base, size)
+);
+
+/* A part of the pool that nobody has is not in any cache any more */
+DEFINE_EVENT(carveout_buffer, carveout_clean,
+	TP_PROTO(const char *pool, phys_addr_t base, size_t size),
+	TP_ARGS(pool, base, size)
+);
+
+/* It is zero now, and free */
+DEFINE_EVENT(carveout_buffer, carveout_scrub,
 	TP_PROTO(const char *pool, phys_addr_t base, size_t size),
 	TP_ARGS(pool, base, size)
 );

@@ -18,10 +18,8 @@
 #ifndef CONFIG_DMA_SHARED_BUFFER
 #error "carveout_heap needs a kernel with CONFIG_DMA_SHARED_BUFFER"
 #endif
-#ifndef CONFIG_GENERIC_ALLOCATOR
-#error "carveout_heap needs a kernel with CONFIG_GENERIC_ALLOCATOR"
-#endif
 
+#include <linux/err.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -42,6 +40,66 @@
 
 #ifndef kzalloc_obj
 #define kzalloc_obj(obj)	kzalloc(sizeof(obj), GFP_KERNEL)
+#endif
+
+/*
+ * The dmem cgroup controller accounts what is no page of the kernel's. Kbuild has
+ * looked which of two ways to register a region the kernel has, if any.
+ */
+#ifdef CARVEOUT_DMEM
+#include <linux/cgroup_dmem.h>
+#endif
+#if defined(CARVEOUT_DMEM) && IS_ENABLED(CONFIG_CGROUP_DMEM)
+static inline struct dmem_cgroup_region *carveout_dmem_register(u64 size, const char *name)
+{
+#if CARVEOUT_DMEM == 2
+	const struct dmem_cgroup_init init = { .size = size };
+
+	return dmem_cgroup_register_region(&init, "carveout/%s", name);
+#else
+	return dmem_cgroup_register_region(size, "carveout/%s", name);
+#endif
+}
+
+static inline void carveout_dmem_unregister(struct dmem_cgroup_region *region)
+{
+	if (region)
+		dmem_cgroup_unregister_region(region);
+}
+
+static inline int carveout_dmem_charge(struct dmem_cgroup_region *region, u64 size,
+				       struct dmem_cgroup_pool_state **charge)
+{
+	return region ? dmem_cgroup_try_charge(region, size, charge, NULL) : 0;
+}
+
+static inline void carveout_dmem_uncharge(struct dmem_cgroup_pool_state *charge, u64 size)
+{
+	if (charge)
+		dmem_cgroup_uncharge(charge, size);
+}
+#else
+struct dmem_cgroup_region;
+struct dmem_cgroup_pool_state;
+
+static inline struct dmem_cgroup_region *carveout_dmem_register(u64 size, const char *name)
+{
+	return NULL;
+}
+
+static inline void carveout_dmem_unregister(struct dmem_cgroup_region *region)
+{
+}
+
+static inline int carveout_dmem_charge(struct dmem_cgroup_region *region, u64 size,
+				       struct dmem_cgroup_pool_state **charge)
+{
+	return 0;
+}
+
+static inline void carveout_dmem_uncharge(struct dmem_cgroup_pool_state *charge, u64 size)
+{
+}
 #endif
 
 /*

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/dma-heap.h>
@@ -66,10 +68,23 @@ struct pool_counters pool_counters(const struct pool *pool)
 	return (struct pool_counters) {
 		.total = pool_attr(pool, "total_bytes"),
 		.free = pool_attr(pool, "free_bytes"),
+		.scrubbing = pool_attr(pool, "scrubbing_bytes"),
 		.largest = pool_attr(pool, "largest_free_bytes"),
 		.buffers = pool_attr(pool, "buffers"),
 		.high_water = pool_attr(pool, "high_water_bytes"),
 	};
+}
+
+bool pool_settle(const struct pool *pool)
+{
+	time_t end = time(NULL) + 60;
+
+	while (pool_attr(pool, "scrubbing_bytes") > 0) {
+		if (time(NULL) > end)
+			return false;
+		usleep(1000);
+	}
+	return true;
 }
 
 int pool_open(const struct pool *pool)
@@ -191,4 +206,50 @@ bool write_file(const char *path, const char *text)
 	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 	close(fd);
 	return ok;
+}
+
+#define TRACING		"/sys/kernel/tracing"
+#define EVENTS		TRACING "/events/carveout_heap/enable"
+
+static FILE *trace;
+
+bool trace_start(void)
+{
+	if (access(TRACING "/trace", F_OK))
+		mount("tracefs", TRACING, "tracefs", 0, NULL);
+	return write_file(EVENTS, "0") && write_file(TRACING "/trace", "\n") &&
+	       write_file(EVENTS, "1");
+}
+
+bool trace_stop(void)
+{
+	if (!write_file(EVENTS, "0"))
+		return false;
+	if (trace)
+		fclose(trace);
+	trace = fopen(TRACING "/trace", "r");
+	return trace;
+}
+
+/* "   comm-pid  [cpu] flags  time: event: fields", of which comm may have anything */
+bool trace_next(struct trace_line *line)
+{
+	char text[512], *event;
+	int n;
+
+	while (trace && fgets(text, sizeof(text), trace)) {
+		event = strstr(text, ": carveout_");
+		if (*text == '#' || !event)
+			continue;
+		event += strlen(": carveout_");
+		n = sscanf(event, "%31[^:]: pool=%63s base=0x%llx size=0x%llx", line->event,
+			   line->pool, &line->base, &line->size);
+		if (n != 4 || sscanf(text, " %63[^-]", line->comm) != 1)
+			return false;
+		return true;
+	}
+	if (trace)
+		fclose(trace);
+	trace = NULL;
+	return false;
 }

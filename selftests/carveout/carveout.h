@@ -22,6 +22,7 @@ struct pool {
 struct pool_counters {
 	__u64 total;
 	__u64 free;
+	__u64 scrubbing;
 	__u64 largest;
 	__u64 buffers;
 	__u64 high_water;
@@ -35,6 +36,8 @@ bool pool_find(struct pool *pool);
 /* Negative errno if there is no such attribute */
 long long pool_attr(const struct pool *pool, const char *attr);
 struct pool_counters pool_counters(const struct pool *pool);
+/* Until nothing is left to scrub; false if that takes more than a minute */
+bool pool_settle(const struct pool *pool);
 
 int pool_open(const struct pool *pool);
 /* DMA_HEAP_IOCTL_ALLOC: a descriptor, or a negative errno */
@@ -58,5 +61,21 @@ __u64 phys_of(const void *p);
 int signal_of_access(void *p, bool write);
 
 bool write_file(const char *path, const char *text);
+
+/*
+ * The module's tracepoints: start, do something, stop; then each line of it, oldest
+ * first, until there is none, when false comes back. The name has no "carveout_".
+ */
+struct trace_line {
+	char comm[64];
+	char event[32];
+	char pool[64];
+	unsigned long long base;
+	unsigned long long size;
+};
+
+bool trace_start(void);
+bool trace_stop(void);
+bool trace_next(struct trace_line *line);
 
 #endif /* SELFTEST_CARVEOUT_H */

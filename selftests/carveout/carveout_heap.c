@@ -44,8 +44,13 @@ do {									\
 	EXPECT_EQ(_c.buffers, (_buffers));				\
 } while (0)
 
+/* No buffer, and nothing left to scrub */
 #define EXPECT_UNUSED()							\
-	EXPECT_COUNTERS(self->pool.total, self->pool.total, 0)
+do {									\
+	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 0);		\
+	EXPECT_TRUE(pool_settle(&self->pool));				\
+	EXPECT_COUNTERS(self->pool.total, self->pool.total, 0);		\
+} while (0)
 
 FIXTURE(heap) {
 	struct pool pool;
@@ -646,6 +651,78 @@ static int receive_fd(int sock)
 	return fd;
 }
 
+/* What an event says of what is done now: how many there are, and of how many bytes */
+static unsigned int traced(const char *event, unsigned long long *bytes, const char *comm)
+{
+	struct trace_line line;
+	unsigned int n = 0;
+
+	*bytes = 0;
+	if (!trace_stop())
+		return 0;
+	while (trace_next(&line)) {
+		if (strcmp(line.event, event) || strncmp(line.comm, comm, strlen(comm)))
+			continue;
+		*bytes += line.size;
+		n++;
+	}
+	return n;
+}
+
+/*
+ * Sockets that are in each other's queues, a buffer with them, are found by the garbage
+ * collector; the last reference is dropped by a work item that is everybody's.
+ */
+static void scm_rights_cycle(struct __test_metadata *_metadata, const struct pool *pool,
+			     int heap, size_t size)
+{
+	unsigned long long bytes;
+	int a[2], b[2], buf, i;
+	void *p;
+
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
+	buf = heap_alloc(heap, size);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, 4096);
+	ASSERT_NE(NULL, p);
+	fill(p, 4096, PATTERN);
+	munmap(p, 4096);
+	ASSERT_EQ(send_fd(a[0], b[1]), 0);
+	ASSERT_EQ(send_fd(a[0], buf), 0);
+	ASSERT_EQ(send_fd(b[0], a[1]), 0);
+	ASSERT_TRUE(trace_start());
+	close(buf);
+	for (i = 0; i < 2; i++) {
+		close(a[i]);
+		close(b[i]);
+	}
+	/* The end of any socket makes it look */
+	for (i = 0; i < 100 && pool_attr(pool, "buffers"); i++) {
+		ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
+		close(a[0]);
+		close(a[1]);
+		usleep(100000);
+	}
+	EXPECT_EQ(pool_attr(pool, "buffers"), 0);
+	EXPECT_TRUE(pool_settle(pool));
+	EXPECT_EQ(traced("free", &bytes, ""), 1);
+	EXPECT_EQ(bytes, size);
+	/* Not by "kworker/0:" and the like, which are those of all */
+	traced("scrub", &bytes, "kworker/u");
+	EXPECT_EQ(bytes, size);
+}
+
+TEST_F(heap, scm_rights_cycle)
+{
+	if (!trace_start())
+		SKIP(return, "the kernel has no event tracing");
+	scm_rights_cycle(_metadata, &self->pool, self->heap, self->pool.total);
+	EXPECT_UNUSED();
+	scm_rights_cycle(_metadata, &self->pool, self->heap, self->page);
+	EXPECT_UNUSED();
+}
+
 TEST_F(heap, scm_rights)
 {
 	int sock[2], buf, status;
@@ -804,6 +881,7 @@ TEST_F(heap, exhaustion)
 	/* Every other one: half is free, and nothing larger than one of them */
 	for (i = 0; i < n; i += 2)
 		close(bufs[i]);
+	EXPECT_TRUE(pool_settle(&self->pool));
 	before = pool_counters(&self->pool);
 	EXPECT_EQ(before.free, (n + 1) / 2 * size + self->pool.total % size);
 	EXPECT_LE(size, before.largest);
@@ -844,7 +922,8 @@ TEST_F(heap, high_water)
 TEST_F(heap, attributes_are_read_only)
 {
 	static const char * const names[] = {
-		"total_bytes", "free_bytes", "largest_free_bytes", "buffers", "high_water_bytes",
+		"total_bytes", "free_bytes", "scrubbing_bytes", "largest_free_bytes", "buffers",
+		"high_water_bytes",
 	};
 	char path[192];
 	unsigned int i;
@@ -868,28 +947,18 @@ TEST_F(heap, node_mode)
 		TH_LOG("mode %#o", st.st_mode & 07777);
 }
 
-#define TRACING		"/sys/kernel/tracing"
-#define EVENTS		TRACING "/events/carveout_heap/enable"
-
-/* A buffer's life: taken, mapped, given back */
+/* A buffer's life: taken, mapped, given back; cleaned, scrubbed, free */
 TEST_F(heap, tracepoints)
 {
-	unsigned long long base, size, alloc_base = 0;
-	unsigned int nr[3] = {};
-	char line[512], pool[64];
-	size_t mapped = 0;
-	const char *event;
-	int buf, fields;
-	FILE *f;
+	enum { ALLOC, MAP, FREE, CLEAN, SCRUB, NR };
+	static const char * const names[NR] = { "alloc", "map", "free", "clean", "scrub" };
+	unsigned long long base = 0, done[NR] = {};
+	struct trace_line line;
+	int buf, i, last = ALLOC;
 	void *p;
 
-	if (access(TRACING "/trace", F_OK))
-		mount("tracefs", TRACING, "tracefs", 0, NULL);
-	if (access(EVENTS, F_OK))
+	if (!trace_start())
 		SKIP(return, "the kernel has no event tracing");
-	ASSERT_TRUE(write_file(EVENTS, "0"));
-	ASSERT_TRUE(write_file(TRACING "/trace", "\n"));
-	ASSERT_TRUE(write_file(EVENTS, "1"));
 	buf = heap_alloc(self->heap, CARVEOUT_PMD_SIZE);
 	ASSERT_LE(0, buf);
 	p = map_shared(buf, CARVEOUT_PMD_SIZE);
@@ -897,40 +966,409 @@ TEST_F(heap, tracepoints)
 	fill(p, CARVEOUT_PMD_SIZE, PATTERN);
 	munmap(p, CARVEOUT_PMD_SIZE);
 	close(buf);
-	ASSERT_TRUE(write_file(EVENTS, "0"));
+	EXPECT_UNUSED();
+	ASSERT_TRUE(trace_stop());
+
+	while (trace_next(&line)) {
+		EXPECT_STREQ(line.pool, self->pool.name);
+		for (i = 0; i < NR && strcmp(line.event, names[i]); i++)
+			;
+		ASSERT_NE(i, NR) TH_LOG("event %s", line.event);
+		/* In this order; a part is clean before it is scrubbed */
+		EXPECT_LE(last, i) TH_LOG("%s after %s", line.event, names[last]);
+		last = i == SCRUB ? CLEAN : i;
+		if (i == ALLOC)
+			base = line.base;
+		EXPECT_EQ(line.base, base + done[i]);
+		if (i == SCRUB)
+			EXPECT_EQ(done[i] + line.size, done[CLEAN]);
+		done[i] += line.size;
+	}
+	for (i = 0; i < NR; i++)
+		EXPECT_EQ(done[i], CARVEOUT_PMD_SIZE) TH_LOG("event %d", i);
+}
+
+/* Nobody who lets go of a buffer scrubs it: an unbound kernel thread does */
+TEST_F(heap, scrubbed_by_worker)
+{
+	size_t size = self->pool.total / 2;
+	unsigned long long bytes;
+	void *p;
+	int buf;
+
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	fill(p, self->page, PATTERN);
+	munmap(p, size);
+	if (!trace_start())
+		SKIP(return, "the kernel has no event tracing");
+	close(buf);
+	EXPECT_UNUSED();
+	traced("scrub", &bytes, "kworker/u");
+	EXPECT_EQ(bytes, size);
+	traced("scrub", &bytes, "");
+	EXPECT_EQ(bytes, size);
+}
+
+/* What was never in a page table is as it was: free at once */
+TEST_F(heap, never_mapped)
+{
+	size_t size = self->pool.total / 2;
+	unsigned long long bytes;
+	void *p;
+	int buf;
+
+	if (!trace_start())
+		SKIP(return, "the kernel has no event tracing");
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	close(buf);
+	EXPECT_COUNTERS(self->pool.total, self->pool.total, 0);
+	/* A mapping that nobody has used is no entry */
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	munmap(p, size);
+	close(buf);
+	EXPECT_COUNTERS(self->pool.total, self->pool.total, 0);
+	EXPECT_EQ(traced("alloc", &bytes, ""), 2);
+	EXPECT_EQ(traced("scrub", &bytes, ""), 0);
+	/* A read is enough for one */
+	ASSERT_TRUE(trace_start());
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(check(p, self->page, 0), -1);
+	munmap(p, size);
+	close(buf);
+	EXPECT_UNUSED();
+	traced("scrub", &bytes, "");
+	EXPECT_EQ(bytes, size);
+}
+
+#define TRACING		"/sys/kernel/tracing"
+#define KPROBES		TRACING "/kprobe_events"
+#define CLEANING	"cleanings/poc"
+#define PROBED		"carveout_arch_clean_inval_poc size=%x1:x64"
+
+/* The number of bytes in a line of the trace that is of that event */
+static bool bytes_of(const char *line, const char *event, unsigned long long *bytes)
+{
+	const char *at = strstr(line, event);
+
+	at = at ? strstr(at, " size=0x") : NULL;
+	return at && sscanf(at, " size=0x%llx", bytes) == 1;
+}
+
+/*
+ * What a device with cacheable DMA has left in a cache is cleaned and invalidated before
+ * the zeros are written: where the kernel can say so, by the function that does it, not
+ * by what the module says of it.
+ */
+TEST_F(heap, cleaned_before_scrub)
+{
+	size_t size = CARVEOUT_PMD_SIZE + self->page, cleaned = 0, scrubbed = 0;
+	unsigned long long bytes;
+	char line[512];
+	void *p;
+	FILE *f;
+	int buf;
+
+	if (!trace_start() || access(KPROBES, F_OK))
+		SKIP(return, "the kernel has no kprobes to look with");
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	fill(p, size, PATTERN);
+	munmap(p, size);
+	ASSERT_TRUE(write_file(KPROBES, "p:" CLEANING " " PROBED "\n"));
+	ASSERT_TRUE(write_file(TRACING "/events/" CLEANING "/enable", "1"));
+	close(buf);
+	EXPECT_UNUSED();
+	EXPECT_TRUE(write_file(TRACING "/events/" CLEANING "/enable", "0"));
+	EXPECT_TRUE(trace_stop());
 
 	f = fopen(TRACING "/trace", "r");
 	ASSERT_NE(NULL, f);
 	while (fgets(line, sizeof(line), f)) {
-		event = strstr(line, ": carveout_");
-		if (!event)
-			continue;
-		event += strlen(": carveout_");
-		fields = sscanf(strchr(event, ' '), " pool=%63s base=0x%llx size=0x%llx",
-				pool, &base, &size);
-		ASSERT_EQ(fields, 3) TH_LOG("%s", line);
-		EXPECT_STREQ(pool, self->pool.name);
-		if (!strncmp(event, "alloc:", 6)) {
-			EXPECT_EQ(nr[0]++ + nr[1] + nr[2], 0);
-			EXPECT_EQ(size, CARVEOUT_PMD_SIZE);
-			alloc_base = base;
-		} else if (!strncmp(event, "map:", 4)) {
-			EXPECT_EQ(nr[0], 1);
-			EXPECT_EQ(nr[2], 0);
-			EXPECT_EQ(base, alloc_base + mapped);
-			mapped += size;
-			nr[1]++;
-		} else {
-			EXPECT_EQ(strncmp(event, "free:", 5), 0);
-			EXPECT_EQ(base, alloc_base);
-			EXPECT_EQ(size, CARVEOUT_PMD_SIZE);
-			nr[2]++;
-		}
+		if (bytes_of(line, ": poc: ", &bytes))
+			cleaned += bytes;
+		if (bytes_of(line, ": carveout_scrub: ", &bytes))
+			scrubbed += bytes;
+		EXPECT_LE(scrubbed, cleaned);
 	}
 	fclose(f);
-	EXPECT_EQ(nr[0], 1);
-	EXPECT_EQ(mapped, CARVEOUT_PMD_SIZE);
-	EXPECT_EQ(nr[2], 1);
+	/* Opened with O_TRUNC, the file removes what there is */
+	EXPECT_TRUE(write_file(KPROBES, ""));
+	EXPECT_EQ(cleaned, size);
+	EXPECT_EQ(scrubbed, size);
+}
+
+/*
+ * There is no fault for each page. Where no huge entry fits, mmap() maps all of it;
+ * in a second process, a fault does that with what is around it.
+ */
+static void touch_all(char *p, size_t size, size_t page)
+{
+	size_t off;
+
+	/* In the middle first, so that there is something on both sides */
+	WRITE_ONCE(*(__u64 *)(p + size / 2), 1);
+	for (off = 0; off < size; off += page)
+		WRITE_ONCE(*(__u64 *)(p + off), off + 1);
+}
+
+static bool touched_all(const char *p, size_t size, size_t page)
+{
+	size_t off;
+
+	for (off = 0; off < size; off += page)
+		if (READ_ONCE(*(__u64 *)(p + off)) != off + 1)
+			return false;
+	return true;
+}
+
+/* Write-combine, writable, of that size; true as well where nobody can tell */
+static bool entries_are_nc(const char *p, size_t size, size_t page)
+{
+	struct memtype_test_pte pte;
+	int fd = open("/dev/memtype_test", O_RDWR);
+	bool ok = true;
+	size_t off;
+
+	if (fd < 0)
+		return true;
+	for (off = 0; ok && off < size; off += page) {
+		pte = (struct memtype_test_pte) { .addr = (__u64)p + off };
+		ok = !ioctl(fd, MEMTYPE_TEST_GET_PTE, &pte) && pte.type == MEMTYPE_TEST_NC &&
+		     pte.writable && pte.size == page;
+	}
+	close(fd);
+	return ok;
+}
+
+TEST_F(heap, map_many)
+{
+	size_t size = CARVEOUT_PMD_SIZE / 2;
+	unsigned long long bytes;
+	int buf, status;
+	pid_t pid;
+	char *p;
+
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	if (!trace_start())
+		SKIP(return, "the kernel has no event tracing");
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	touch_all(p, size, self->page);
+	EXPECT_EQ(traced("map", &bytes, ""), 1);
+	EXPECT_EQ(bytes, size);
+	EXPECT_TRUE(touched_all(p, size, self->page));
+	EXPECT_TRUE(entries_are_nc(p, size, self->page));
+
+	ASSERT_TRUE(trace_start());
+	pid = fork();
+	if (!pid) {
+		p = map_shared(buf, size);
+		if (!p || !touched_all(p, size, self->page))
+			_exit(1);
+		touch_all(p, size, self->page);
+		if (!entries_are_nc(p, size, self->page))
+			_exit(2);
+		/* Nothing beyond a part that is mapped */
+		munmap(p, size);
+		p = map_at(buf, 2 * self->page, PROT_READ, self->page);
+		if (!p || READ_ONCE(*(__u64 *)(p + self->page)) != 2 * self->page + 1)
+			_exit(3);
+		_exit(signal_of_access(p + 2 * self->page, false) != SIGSEGV ||
+		      signal_of_access(p - self->page, false) != SIGSEGV);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(traced("map", &bytes, ""), 2);
+	EXPECT_EQ(bytes, size + 2 * self->page);
+	EXPECT_TRUE(touched_all(p, size, self->page));
+}
+
+/* What is at the ends of a mapping with huge entries, and where they do not fit */
+TEST_F(heap, map_many_unaligned)
+{
+	size_t size = 3 * CARVEOUT_PMD_SIZE, part = 5 * self->page;
+	unsigned long long bytes;
+	char *area, *p;
+	int buf;
+
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	area = mmap(NULL, size + 2 * CARVEOUT_PMD_SIZE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, area);
+	area = (char *)(((unsigned long)area + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1));
+	if (!trace_start())
+		SKIP(return, "the kernel has no event tracing");
+	/* Without the first and the last pages: two ends, and one in the middle */
+	p = mmap(area + part, size - 2 * part, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 buf, part);
+	ASSERT_NE(MAP_FAILED, p);
+	touch_all(p, size - 2 * part, self->page);
+	EXPECT_EQ(traced("map", &bytes, ""), 3);
+	EXPECT_EQ(bytes, size - 2 * part);
+	EXPECT_TRUE(entries_are_nc(p, CARVEOUT_PMD_SIZE - part, self->page));
+	munmap(p, size);
+
+	/* No huge entry fits anywhere */
+	ASSERT_TRUE(trace_start());
+	p = mmap(area + part, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, buf, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	touch_all(p, size, self->page);
+	EXPECT_EQ(traced("map", &bytes, ""), 1);
+	EXPECT_EQ(bytes, size);
+	EXPECT_TRUE(entries_are_nc(p, size, self->page));
+	munmap(p, size);
+	/* The offset is the buffer's, not the address's */
+	p = map_at(buf, size, PROT_READ, 0);
+	ASSERT_NE(NULL, p);
+	EXPECT_TRUE(touched_all(p, size, self->page));
+}
+
+/* Alignment is a wish: what is left of the pool behind one page can be had */
+TEST_F(heap, alignment_falls_back)
+{
+	int small = heap_alloc(self->heap, self->page), buf;
+	size_t size = self->pool.total - self->page, off;
+	char *p;
+
+	ASSERT_LE(0, small);
+	buf = heap_alloc(self->heap, size);
+	ASSERT_LE(0, buf);
+	EXPECT_COUNTERS(0, 0, 2);
+	p = map_shared(buf, size);
+	ASSERT_NE(NULL, p);
+	for (off = 0; off < size; off += self->page)
+		WRITE_ONCE(*(__u64 *)(p + off), off);
+	for (off = 0; off < size; off += self->page)
+		ASSERT_EQ(READ_ONCE(*(__u64 *)(p + off)), off);
+	munmap(p, size);
+	close(buf);
+	/* Where there is room for the wish it is granted */
+	buf = heap_alloc(self->heap, size - CARVEOUT_PMD_SIZE + self->page);
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, self->page);
+	ASSERT_NE(NULL, p);
+	WRITE_ONCE(*p, 1);
+	if (phys_of(p))
+		EXPECT_EQ(phys_of(p) % CARVEOUT_PMD_SIZE, 0);
+	munmap(p, self->page);
+	close(buf);
+	close(small);
+	EXPECT_UNUSED();
+}
+
+#define CGROUP		"/tmp/cgroup"
+#define CHILD		CGROUP "/carveout"
+
+/* What the dmem controller says that the region of the pool has there, or -1 */
+static long long dmem_value(const struct pool *pool, const char *file)
+{
+	long long value = -1;
+	char line[128], region[96];
+	FILE *f;
+
+	snprintf(region, sizeof(region), "carveout/%s ", pool->name);
+	f = fopen(file, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, region, strlen(region)))
+			value = strtoll(line + strlen(region), NULL, 0);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+/* In the cgroup: not more than its limit, whether or not anything has to be scrubbed */
+static int dmem_user(const struct pool *pool, int heap, size_t limit)
+{
+	int buf, i;
+	void *p;
+
+	if (!write_file(CHILD "/cgroup.procs", "0"))
+		return 1;
+	if (heap_alloc(heap, 2 * limit) != -ENOMEM)
+		return 2;
+	for (i = 0; i < 3; i++) {
+		buf = heap_alloc(heap, limit);
+		if (buf < 0)
+			return 3;
+		if (dmem_value(pool, CHILD "/dmem.current") != limit)
+			return 4;
+		if (heap_alloc(heap, 4096) != -ENOMEM)
+			return 5;
+		p = map_shared(buf, limit);
+		if (!p)
+			return 6;
+		fill(p, limit, PATTERN);
+		munmap(p, limit);
+		close(buf);
+		if (dmem_value(pool, CHILD "/dmem.current"))
+			return 7;
+	}
+	return 0;
+}
+
+TEST_F(heap, dmem)
+{
+	size_t limit = CARVEOUT_PMD_SIZE;
+	char text[128];
+	int status;
+	pid_t pid;
+
+	mkdir(CGROUP, 0700);
+	if (access(CGROUP "/cgroup.procs", F_OK) && mount("none", CGROUP, "cgroup2", 0, NULL))
+		SKIP(return, "no cgroups");
+	if (dmem_value(&self->pool, CGROUP "/dmem.capacity") < 0)
+		SKIP(return, "no dmem controller");
+	EXPECT_EQ(dmem_value(&self->pool, CGROUP "/dmem.capacity"), self->pool.total);
+	ASSERT_TRUE(write_file(CGROUP "/cgroup.subtree_control", "+dmem"));
+	ASSERT_EQ(mkdir(CHILD, 0700), 0);
+	snprintf(text, sizeof(text), "carveout/%s %zu", self->pool.name, limit);
+	ASSERT_TRUE(write_file(CHILD "/dmem.max", text));
+	pid = fork();
+	if (!pid)
+		_exit(dmem_user(&self->pool, self->heap, limit));
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0) TH_LOG("step %d", WEXITSTATUS(status));
+	EXPECT_EQ(rmdir(CHILD), 0);
+	EXPECT_EQ(umount(CGROUP), 0);
+	EXPECT_UNUSED();
+}
+
+/* No room but what is being scrubbed: that is waited for. */
+TEST_F(heap, waits_for_scrub)
+{
+	size_t size = self->pool.total;
+	int i, buf;
+	void *p;
+
+	for (i = 0; i < 20; i++) {
+		buf = heap_alloc(self->heap, i & 1 ? size : size - self->page);
+		ASSERT_LE(0, buf) TH_LOG("round %d: %s", i, strerror(-buf));
+		p = map_shared(buf, self->page);
+		ASSERT_NE(NULL, p);
+		EXPECT_EQ(check(p, self->page, 0), -1);
+		fill(p, self->page, PATTERN);
+		munmap(p, self->page);
+		close(buf);
+	}
+	/* What somebody has is not */
+	buf = heap_alloc(self->heap, self->page);
+	ASSERT_LE(0, buf);
+	EXPECT_EQ(heap_alloc(self->heap, size), -ENOMEM);
+	close(buf);
 }
 
 /* No route by pages: what pins user memory is refused */

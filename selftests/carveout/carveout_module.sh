@@ -35,6 +35,15 @@ result() {
 	if "$@"; then ktap_test_pass "$r_name"; else not_ok "$r_name" "$why"; fi
 	why=
 }
+# settle POOL: until nothing of it is left to scrub; a new pool is scrubbed whole
+settle() {
+	s_left=600
+	while [ "$(cat "/sys/class/misc/carveout-$1/scrubbing_bytes" 2>/dev/null)" -gt 0 ] 2>/dev/null; do
+		[ "$s_left" -gt 0 ] || return 1
+		s_left=$((s_left - 1))
+		usleep 100000
+	done
+}
 loaded() { grep -q '^carveout_heap ' /proc/modules; }
 pools() {
 	for p in "$heaps"/carveout-*; do
@@ -66,6 +75,7 @@ good() {
 	}
 	got=$(pools)
 	for p in $got; do
+		settle "$p"
 		total=$(cat "/sys/class/misc/carveout-$p/total_bytes")
 		free=$(cat "/sys/class/misc/carveout-$p/free_bytes")
 		[ "$total" = "$free" ] && [ "$total" -gt 0 ] || got="$got ($p: $free of $total)"
@@ -118,6 +128,7 @@ taken_over() {
 	}
 	insmod "$ko" pools="t0:2M@$address" || return 1
 	seen=$(devmem "$address" 64 2>/dev/null)
+	settle t0
 	rmmod carveout_heap
 	[ -z "$seen" ] || {
 		why="/dev/mem maps a pool, and sees $seen"
@@ -276,12 +287,37 @@ dt() {
 		not_ok alias "$(cat "$d/modalias")"
 		;;
 	esac
+	# One that is large says how far it is with being prepared
+	if [ -e /sys/class/misc/carveout-large ]; then
+		settle large
+		n=$(dmesg | grep -c 'carveout-large: [0-9]* of 4096 MiB are ready')
+		is progress "$n lines" "8 lines"
+	fi
 	# Only what is bound has a node
 	want=$(for d in /sys/bus/platform/devices/carveout-heap-*; do
 		[ ! -e "$d/driver" ] || echo x
 	done | wc -l)
 	got=$(pools | wc -w)
 	if [ "$got" = "$want" ]; then ktap_test_pass nodes; else not_ok nodes "$(pools)"; fi
+}
+
+# carveout_hold keeps a buffer and nothing else open until its input ends
+hold_start() {
+	mkfifo /tmp/hold.in /tmp/hold.out
+	"${0%/*}/carveout_hold" "$1" </tmp/hold.in >/tmp/hold.out &
+	hold_pid=$!
+	exec 8>/tmp/hold.in 9</tmp/hold.out
+	read -r hold_state <&9
+}
+hold_next() {
+	echo next >&8
+	read -r hold_state <&9
+}
+hold_end() {
+	exec 8>&-
+	wait "$hold_pid"
+	exec 9<&-
+	rm -f /tmp/hold.in /tmp/hold.out
 }
 
 busy() {
@@ -295,25 +331,17 @@ busy() {
 	exec 7<"$node"
 	if rmmod carveout_heap 2>/dev/null; then not_ok open_node "went"; else ktap_test_pass open_node; fi
 	exec 7<&-
-	# carveout_hold keeps a buffer and nothing else open until its input ends
-	mkfifo /tmp/hold.in /tmp/hold.out
-	"${0%/*}/carveout_hold" "$node" </tmp/hold.in >/tmp/hold.out &
-	pid=$!
-	exec 8>/tmp/hold.in 9</tmp/hold.out
+	hold_start "$node"
 	for what in descriptor mapping; do
-		read -r state <&9
-		[ "$state" = "$what" ] || not_ok "$what" "carveout_hold says $state"
+		[ "$hold_state" = "$what" ] || not_ok "$what" "carveout_hold says $hold_state"
 		if rmmod carveout_heap 2>/dev/null; then
 			not_ok "$what" "went"
 		else
 			ktap_test_pass "$what"
 		fi
-		echo next >&8
+		hold_next
 	done
-	exec 8>&-
-	wait "$pid"
-	exec 9<&-
-	rm -f /tmp/hold.in /tmp/hold.out
+	hold_end
 	used=$(awk '$1 == "carveout_heap" { print $3 }' /proc/modules)
 	is unused "use count $used" "use count 0"
 }

@@ -117,6 +117,7 @@ TEST(threads)
 		c = pool_counters(&pool);
 		EXPECT_EQ(c.total, pool.total);
 		EXPECT_LE(c.free, c.total);
+		EXPECT_LE(c.scrubbing, c.total);
 		EXPECT_LE(c.largest, c.total);
 		EXPECT_LE(c.high_water, c.total);
 		usleep(100000);
@@ -130,6 +131,7 @@ TEST(threads)
 		full += workers[i].full;
 	}
 	TH_LOG("%lu buffers, %lu times no room", rounds, full);
+	EXPECT_TRUE(pool_settle(&pool));
 	EXPECT_LT(THREADS, rounds);
 	c = pool_counters(&pool);
 	EXPECT_EQ(c.buffers, 0);

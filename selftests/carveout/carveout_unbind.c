@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include <linux/sizes.h>
 
@@ -73,6 +74,19 @@ FIXTURE_SETUP(unbind)
 	ASSERT_EQ(pool_attr(&self->pool, "buffers"), 0);
 }
 
+/* What was a buffer's until now may still have to be scrubbed */
+static bool bind_when_scrubbed(const struct binding *b)
+{
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		if (binding_write(b, "bind"))
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
 /* Whatever happened, the next test finds a whole and empty pool */
 FIXTURE_TEARDOWN(unbind)
 {
@@ -82,10 +96,11 @@ FIXTURE_TEARDOWN(unbind)
 
 	close(self->heap);
 	if (access(self->pool.path, F_OK))
-		EXPECT_TRUE(binding_write(&self->binding, "bind"));
+		EXPECT_TRUE(bind_when_scrubbed(&self->binding));
 	setenv("CARVEOUT_POOL", self->pool.name, 1);
 	ASSERT_TRUE(pool_find(&again));
 	EXPECT_EQ(again.total, self->pool.total);
+	EXPECT_TRUE(pool_settle(&again));
 	EXPECT_EQ(pool_attr(&again, "free_bytes"), again.total);
 	EXPECT_EQ(pool_attr(&again, "buffers"), 0);
 	heap = pool_open(&again);
@@ -109,6 +124,26 @@ TEST_F(unbind, idle)
 	EXPECT_EQ(heap_alloc(self->heap, SZ_4K), -ENODEV);
 	EXPECT_EQ(map_shared(self->heap, SZ_4K), NULL);
 	EXPECT_EQ(errno, ENODEV);
+	/* and still is, but has nothing of the pool: that can be used again, at once */
+	EXPECT_TRUE(binding_write(&self->binding, "bind"));
+	EXPECT_EQ(access(self->pool.path, F_OK), 0);
+	EXPECT_EQ(heap_alloc(self->heap, SZ_4K), -ENODEV);
+}
+
+/* Scrubbing is over when the device is unbound, if all buffers were gone by then */
+TEST_F(unbind, scrubbing)
+{
+	int buf = heap_alloc(self->heap, self->pool.total);
+	char *p;
+
+	ASSERT_LE(0, buf);
+	p = map_shared(buf, SZ_4K);
+	ASSERT_NE(NULL, p);
+	fill(p, SZ_4K, PATTERN);
+	munmap(p, SZ_4K);
+	close(buf);
+	ASSERT_TRUE(binding_write(&self->binding, "unbind"));
+	EXPECT_TRUE(binding_write(&self->binding, "bind"));
 }
 
 TEST_F(unbind, mapped)
@@ -160,7 +195,7 @@ TEST_F(unbind, bound_again_before_close)
 	if (bound) {
 		heap = pool_open(&self->pool);
 		ASSERT_LE(0, heap);
-		other = heap_alloc(heap, pool_attr(&self->pool, "free_bytes"));
+		other = heap_alloc(heap, self->pool.total);
 		ASSERT_LE(0, other);
 		q = map_shared(other, SIZE);
 		ASSERT_NE(NULL, q);
@@ -180,6 +215,81 @@ TEST_F(unbind, bound_again_before_close)
 		close(buf);
 		close(self->heap);
 	}
+}
+
+/*
+ * Processes are in the middle of mmap(), which inserts entries where no huge ones fit, when
+ * the device is unbound: none of these is left when that has returned.
+ */
+#define MAPPERS		3
+#define ROUNDS		40
+
+/* Shared by the processes */
+struct state {
+	bool unbound;
+	unsigned int mapped;
+};
+
+static int map_and_write(struct state *state, int heap, char *addr)
+{
+	int buf = heap_alloc(heap, SIZE);
+	bool late;
+	char *p;
+
+	/* Whoever comes too late has nothing to see */
+	if (buf < 0)
+		return buf == -ENODEV ? 0 : 1;
+	for (;;) {
+		p = mmap(addr, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, buf, 0);
+		if (p == MAP_FAILED)
+			return errno == ENODEV ? 0 : 2;
+		__atomic_fetch_add(&state->mapped, 1, __ATOMIC_SEQ_CST);
+		late = READ_ONCE(state->unbound);
+		switch (signal_of_access(p, true)) {
+		case SIGBUS:
+			return 0;
+		case 0:
+			if (late)
+				return 3;
+			break;
+		default:
+			return 4;
+		}
+	}
+}
+
+TEST_F_TIMEOUT(unbind, while_mapping, 120)
+{
+	struct state *state = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* One page off, so that no huge entry fits */
+	char *addr = (char *)0x7e00001000UL;
+	int i, round, status;
+	pid_t pid[MAPPERS];
+
+	ASSERT_NE(MAP_FAILED, state);
+	for (round = 0; round < ROUNDS; round++) {
+		memset(state, 0, sizeof(*state));
+		for (i = 0; i < MAPPERS; i++) {
+			pid[i] = fork();
+			if (!pid[i])
+				_exit(map_and_write(state, self->heap, addr));
+		}
+		while (READ_ONCE(state->mapped) < 20 * MAPPERS)
+			usleep(100);
+		ASSERT_TRUE(binding_write(&self->binding, "unbind"));
+		WRITE_ONCE(state->unbound, true);
+		for (i = 0; i < MAPPERS; i++) {
+			ASSERT_EQ(waitpid(pid[i], &status, 0), pid[i]);
+			EXPECT_EQ(status, 0)
+				TH_LOG("round %d: step %d", round, WEXITSTATUS(status));
+		}
+		ASSERT_TRUE(bind_when_scrubbed(&self->binding));
+		close(self->heap);
+		self->heap = pool_open(&self->pool);
+		ASSERT_LE(0, self->heap);
+	}
+	munmap(state, SZ_4K);
 }
 
 static void guest_writer(u64 gpa, u64 size)

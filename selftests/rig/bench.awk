@@ -29,6 +29,15 @@ function count(name, is, want) {
 	}
 }
 
+# A line of 50 is the system heap's count
+function bar(name, was, huge, any,   i, line, h, a) {
+	h = was > 0 ? int(50 * huge / was + 0.5) : 0
+	a = was > 0 ? int(50 * any / was + 0.5) : 0
+	for (i = 1; i <= 60 && (i <= h || i <= a); i++)
+		line = line (i <= h ? "#" : "+")
+	printf "%-8s |%-50s|\n", name, line
+}
+
 function head(title, was, is) {
 	printf "%s# %s: %s, %s, ratio, limit\n", n++ ? "\n" : "", title, was, is
 }
@@ -82,5 +91,21 @@ END {
 		row("log_on_" m, new["log_on_" m "_anon"], new["log_on_" m "_flagged"], "1.050")
 		row("log_off_" m, new["log_off_" m "_anon"], new["log_off_" m "_flagged"], "1.050")
 	}
+
+	head("instructions of a buffer, mapped and written to", "system heap", "carve-out")
+	split("4K 8K 16K 32K 64K 128K 256K 512K 1M 2M 4M 16M 64M 256M 1G", bytes, " ")
+	for (i = 1; i in bytes; i++)
+		row("buffer_" bytes[i], new["system_" bytes[i]], new["carveout_" bytes[i]], "1.000")
+	head("the same where no huge entry fits", "system heap", "carve-out")
+	for (i = 1; i in bytes; i++)
+		row("buffer_any_" bytes[i], new["system_" bytes[i]], new["carveout_any_" bytes[i]], "1.000")
+	print "\n# the carve-out as a part of the system heap: # where huge entries fit, + where not"
+	for (i = 1; i in bytes; i++)
+		bar(bytes[i], new["system_" bytes[i]], new["carveout_" bytes[i]],
+		    new["carveout_any_" bytes[i]])
+	head("instructions to zero 2 MiB", "clear_page()", "carve-out")
+	row("zero_2m", new["clear_2m"], new["zero_2m"], "1.050")
+	head("to scrub a buffer of 1 GiB, cleaning of caches included", "bytes", "instructions")
+	row("scrub_1g", new["scrub_bytes"], new["scrub_all"], "0.100")
 	exit bad
 }

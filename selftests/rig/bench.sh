@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # make bench: what stage-2 faults, populating a slot, and memslots cost in instructions,
-# exactly (one CPU under -icount), on the base kernel and on the patched one. Prints a
+# exactly (one CPU under -icount), on the base kernel and on the patched one; and what
+# buffers of the carve-out module cost, beside those of the system heap. Prints a
 # table, checks the promises, and leaves the table in Documentation/bench.txt, where
 # the documents have their figures from (figures.sh).
 
@@ -29,8 +30,13 @@ for which in unpatched patched; do
 		echo "900 s2_fault_bench /tests/s2_fault_bench"
 	} | new_boot "$dir/$which/$config" "$build" 1200
 done
-quietly "counting on both kernels" "$dir/log" \
-	"$RIG/boots.sh" "$dir/unpatched/$config" "$dir/patched/$config"
+pool=tb:1G@0xC0000000
+new_boot "$dir/carveout/$config" "$W/patched/build" 1200 <<END
+60 carveout_load insmod /modules/dmabuf_importer.ko && insmod /modules/carveout_heap.ko pools=$pool
+900 carveout_bench /tests/carveout_bench
+END
+quietly "counting on both kernels" "$dir/log" "$RIG/boots.sh" \
+	"$dir/unpatched/$config" "$dir/patched/$config" "$dir/carveout/$config"
 for which in unpatched patched; do
 	output_of "$dir/$which/$config/port.log" s2_fault_bench |
 		awk 'NF == 2 && $2 ~ /^[0-9]+$/' >"$dir/$which.counts"
@@ -39,6 +45,9 @@ for which in unpatched patched; do
 		die "the $which kernel's run failed; console: $dir/$which/$config/console.log"
 	}
 done
+
+output_of "$dir/carveout/$config/port.log" carveout_bench |
+	awk 'NF == 2 && $2 ~ /^-?[0-9]+$/' >>"$dir/patched.counts"
 
 rc=0
 "$RIG/bench.awk" "$dir/unpatched.counts" "$dir/patched.counts" >"$dir/table" || rc=1

@@ -5,6 +5,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/miscdevice.h>
+#include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -26,6 +27,7 @@ struct vm_area_struct;
  * @base: physical address, a multiple of the page size
  * @size: length in bytes, a multiple of the page size
  * @nr_pages: the same in pages
+ * @shared: it is one buffer, which all who open the node get
  * @res: claim on the range, busy and exclusive
  * @va: the module's own mapping of the range, Normal-NC
  * @region: what the dmem cgroup controller charges allocations to, or NULL
@@ -35,6 +37,8 @@ struct vm_area_struct;
  * @memory: held by whoever needs its range: who made it, buffers, and scrubbing that
  *	is queued. With the last one the range is no longer claimed, and @res, @va,
  *	@region, @used and @owned are gone.
+ * @one_lock: held while @one is looked up or made, in a shared pool. Inside of
+ *	mmap_lock, outside of @lock.
  * @wait: woken when @changes changes
  * @scrub: scrubs a part of what is dirty, and queues itself again
  * @lock: protects all that follows. A fault takes it for reading around the
@@ -52,6 +56,8 @@ struct vm_area_struct;
  * @buffers: all struct carveout_buffer of the pool
  * @nr_buffers: their number
  * @high_water: the most pages that @owned_pages has ever been
+ * @one: the buffer of a shared pool, not a reference, or NULL. It is cleared when the
+ *	pages are given back, so that it is a valid pointer while @lock is held.
  */
 struct carveout_pool {
 	char name[CARVEOUT_NAME_LEN];
@@ -60,12 +66,14 @@ struct carveout_pool {
 	phys_addr_t base;
 	size_t size;
 	unsigned long nr_pages;
+	bool shared;
 	struct resource *res;
 	void *va;
 	struct dmem_cgroup_region *region;
 	struct miscdevice misc;
 	struct kref ref;
 	struct kref memory;
+	struct mutex one_lock;	/* serializes who makes the shared buffer */
 	wait_queue_head_t wait;
 	struct work_struct scrub;
 	struct rw_semaphore lock;
@@ -80,6 +88,7 @@ struct carveout_pool {
 	struct list_head buffers;
 	unsigned int nr_buffers;
 	unsigned long high_water;
+	struct dma_buf *one;
 };
 
 /*
@@ -93,6 +102,7 @@ void carveout_node_remove(struct carveout_pool *pool);
 
 /* carveout_buffer.c */
 struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int flags);
+struct dma_buf *carveout_buffer_share(struct carveout_pool *pool, u64 len);
 int carveout_buffer_check_vma(struct vm_area_struct *vma);
 void carveout_buffer_revoke(struct carveout_pool *pool);
 
@@ -100,7 +110,7 @@ void carveout_buffer_revoke(struct carveout_pool *pool);
 int carveout_pool_init(void);
 void carveout_pool_exit(void);
 struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 size,
-					char *why, size_t len);
+					bool shared, char *why, size_t len);
 struct carveout_pool *carveout_pool_get(struct carveout_pool *pool);
 void carveout_pool_put(struct carveout_pool *pool);
 void carveout_pool_give_up(struct carveout_pool *pool);

@@ -12,6 +12,8 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/dma-buf.h>
+#include <linux/fcntl.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
@@ -67,7 +69,7 @@ static void carveout_buffer_free(struct carveout_buffer *buffer)
 	struct mm_struct *mm = buffer->mm;
 
 	carveout_dmem_uncharge(buffer->charge, buffer->size);
-	/* From here on carveout_buffer_revoke() does not find it */
+	/* From here on neither carveout_buffer_revoke() nor carveout_buffer_share() finds it */
 	carveout_pool_give_back(buffer->pool, buffer->base, buffer->size, &buffer->node,
 				buffer->touched);
 	if (mm)
@@ -321,6 +323,7 @@ static const struct dma_buf_ops carveout_dmabuf_ops = {
 	.mmap		= carveout_dmabuf_mmap,
 };
 
+/* Of a shared pool, the one that all who come later are to get */
 static struct dma_buf *carveout_buffer_make(struct carveout_pool *pool, size_t size, int flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
@@ -375,6 +378,11 @@ static struct dma_buf *carveout_buffer_make(struct carveout_pool *pool, size_t s
 	smp_store_release(&buffer->inode, file_inode(dmabuf->file));
 	trace_carveout_alloc(pool->name, buffer->base, size);
 
+	if (pool->shared) {
+		scoped_guard(rwsem_write, &pool->lock)
+			pool->one = dmabuf;
+	}
+
 	return dmabuf;
 
 err:
@@ -384,7 +392,7 @@ err:
 
 /**
  * carveout_buffer_alloc() - Make a buffer
- * @pool: the pool that its pages come from; the caller has a reference,
+ * @pool: the pool that its pages come from, not a shared one; the caller has a reference,
  *	and the buffer keeps the memory
  * @len: length in bytes, rounded up to whole pages
  * @flags: of the dma-buf's file: O_ACCMODE and O_CLOEXEC
@@ -409,6 +417,64 @@ struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int f
 		return ERR_PTR(-ENOMEM);
 
 	return carveout_buffer_make(pool, PAGE_ALIGN(len), flags);
+}
+
+/*
+ * The buffer of a shared pool, with a reference, unless it is about to go. Its file
+ * may be gone before it, see struct carveout_buffer, and then be another one's: that
+ * has not the same private_data, as long as the dma-buf is not freed.
+ */
+static struct dma_buf *carveout_one_get(struct carveout_pool *pool)
+{
+	struct dma_buf *dmabuf;
+	struct file *file;
+
+	guard(rwsem_read)(&pool->lock);
+
+	dmabuf = pool->one;
+	if (!dmabuf)
+		return NULL;
+	file = get_file_active(&dmabuf->file);
+	if (file && file->private_data != dmabuf) {
+		fput(file);
+		return NULL;
+	}
+
+	return file ? dmabuf : NULL;
+}
+
+/**
+ * carveout_buffer_share() - The buffer of a shared pool
+ * @pool: the pool, a shared one; the caller has a reference
+ * @len: length in bytes that is wanted of it
+ *
+ * There is one, as long as the pool. It is made when it is first wanted, and lives until
+ * the last has let go of it; who comes after that gets a new one, with nothing in it,
+ * and waits until it has been scrubbed.
+ *
+ * Context: As carveout_buffer_alloc(). Takes the pool's one_lock.
+ *
+ * Return: as carveout_buffer_alloc().
+ */
+struct dma_buf *carveout_buffer_share(struct carveout_pool *pool, u64 len)
+{
+	struct dma_buf *dmabuf;
+	int ret;
+
+	if (!len)
+		return ERR_PTR(-EINVAL);
+	if (len > pool->size)
+		return ERR_PTR(-ENOMEM);
+
+	ret = mutex_lock_interruptible(&pool->one_lock);
+	if (ret)
+		return ERR_PTR(-ERESTARTSYS);
+	dmabuf = carveout_one_get(pool);
+	if (!dmabuf)
+		dmabuf = carveout_buffer_make(pool, pool->size, O_RDWR | O_CLOEXEC);
+	mutex_unlock(&pool->one_lock);
+
+	return dmabuf;
 }
 
 /* Another address space in which mmap() may be inserting entries, with a reference */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The device node of a pool, which hands buffers out: by DMA_HEAP_IOCTL_ALLOC as a
- * dma-buf, or by mmap() of the node itself; and its counters in sysfs.
+ * dma-buf, or by mmap() of the node itself; and its counters in sysfs. Of a shared pool
+ * it hands out the same one each time.
  */
 #include <linux/bitmap.h>
 #include <linux/device.h>
 #include <linux/dma-buf.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/huge_mm.h>
 #include <linux/miscdevice.h>
@@ -27,7 +29,7 @@
  *	has no buffer is in nobody's way.
  * @lock: protects @dmabuf. Inside of mmap_lock, outside of the pool's locks. Held while
  *	an allocation waits: taken interruptibly.
- * @dmabuf: the buffer that the first mmap() has allocated, a reference
+ * @dmabuf: the buffer that the first mmap() has allocated, or got, a reference
  */
 struct carveout_file {
 	struct carveout_pool *pool;
@@ -66,11 +68,11 @@ static int carveout_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* The end is that of the buffer, once there is one */
+/* The end is that of the buffer, once there is one; a shared one is as long as the pool */
 static loff_t carveout_llseek(struct file *file, loff_t offset, int whence)
 {
 	struct carveout_file *cf = file->private_data;
-	loff_t size = 0;
+	loff_t size = cf->pool->shared ? cf->pool->size : 0;
 
 	if (mutex_lock_interruptible(&cf->lock))
 		return -ERESTARTSYS;
@@ -82,12 +84,14 @@ static loff_t carveout_llseek(struct file *file, loff_t offset, int whence)
 }
 
 /*
- * The first mapping makes the buffer, as long as it is itself; all further ones
+ * The first mapping makes the buffer, as long as it is itself, or gets the one that
+ * a shared pool has; all further ones
  * are of that buffer, also through a descriptor that another process was given.
  */
 static int carveout_mmap_locked(struct carveout_file *cf, struct vm_area_struct *vma)
 {
 	size_t size = vma->vm_end - vma->vm_start;
+	struct carveout_pool *pool = cf->pool;
 	struct dma_buf *dmabuf;
 	int ret;
 
@@ -98,14 +102,15 @@ static int carveout_mmap_locked(struct carveout_file *cf, struct vm_area_struct 
 	ret = carveout_buffer_check_vma(vma);
 	if (ret)
 		return ret;
-	if (vma->vm_pgoff)
+	if (vma->vm_pgoff && !pool->shared)
 		return -EINVAL;
 
-	dmabuf = carveout_buffer_alloc(cf->pool, size, O_RDWR | O_CLOEXEC);
+	dmabuf = pool->shared ? carveout_buffer_share(pool, size) :
+		 carveout_buffer_alloc(pool, size, O_RDWR | O_CLOEXEC);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
-	ret = dma_buf_mmap(dmabuf, vma, 0);
+	ret = dma_buf_mmap(dmabuf, vma, vma->vm_pgoff);
 	if (ret)
 		dma_buf_put(dmabuf);
 	else
@@ -127,10 +132,29 @@ static int carveout_mmap(struct file *file, struct vm_area_struct *vma)
 	return ret;
 }
 
+static struct dma_buf *carveout_ioctl_alloc(struct file *file,
+					    const struct dma_heap_allocation_data *data)
+{
+	struct carveout_file *cf = file->private_data;
+
+	if (!cf->pool->shared)
+		return carveout_buffer_alloc(cf->pool, data->len, data->fd_flags);
+
+	/*
+	 * It has one file, which can be written to. Who may only read can map the node,
+	 * where the core sees to that.
+	 */
+	if (!(file->f_mode & FMODE_WRITE))
+		return ERR_PTR(-EBADF);
+	if ((data->fd_flags & O_ACCMODE) != O_RDWR)
+		return ERR_PTR(-EINVAL);
+
+	return carveout_buffer_share(cf->pool, data->len);
+}
+
 static long carveout_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct dma_heap_allocation_data data, __user *udata = (void __user *)arg;
-	struct carveout_file *cf = file->private_data;
 	struct dma_buf *dmabuf;
 	int fd;
 
@@ -144,7 +168,7 @@ static long carveout_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 	    data.heap_flags & ~DMA_HEAP_VALID_HEAP_FLAGS)
 		return -EINVAL;
 
-	dmabuf = carveout_buffer_alloc(cf->pool, data.len, data.fd_flags);
+	dmabuf = carveout_ioctl_alloc(file, &data);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
@@ -245,6 +269,12 @@ static ssize_t high_water_bytes_show(struct device *dev, struct device_attribute
 }
 static DEVICE_ATTR_RO(high_water_bytes);
 
+static ssize_t shared_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", carveout_of(dev)->shared);
+}
+static DEVICE_ATTR_RO(shared);
+
 static struct attribute *carveout_attrs[] = {
 	&dev_attr_total_bytes.attr,
 	&dev_attr_free_bytes.attr,
@@ -252,6 +282,7 @@ static struct attribute *carveout_attrs[] = {
 	&dev_attr_largest_free_bytes.attr,
 	&dev_attr_buffers.attr,
 	&dev_attr_high_water_bytes.attr,
+	&dev_attr_shared.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(carveout);

@@ -189,6 +189,7 @@ static void carveout_pool_release(struct kref *ref)
 {
 	struct carveout_pool *pool = container_of(ref, struct carveout_pool, ref);
 
+	mutex_destroy(&pool->one_lock);
 	kfree(pool);
 }
 
@@ -197,6 +198,7 @@ static void carveout_pool_release(struct kref *ref)
  * @name: what the pool is to be called, any string
  * @base: physical address, any number
  * @size: length in bytes, any number
+ * @shared: all who open its node are to get one buffer
  * @why: buffer for the reason if there is no pool
  * @len: its length in bytes
  *
@@ -213,7 +215,7 @@ static void carveout_pool_release(struct kref *ref)
  * for a range that is somebody else's, or -ENOMEM.
  */
 struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 size,
-					char *why, size_t len)
+					bool shared, char *why, size_t len)
 {
 	struct carveout_pool *pool;
 	int ret = -EINVAL;
@@ -250,6 +252,7 @@ struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 
 	kref_get(&pool->ref);
 	kref_init(&pool->memory);
 	init_rwsem(&pool->lock);
+	mutex_init(&pool->one_lock);
 	init_waitqueue_head(&pool->wait);
 	INIT_WORK(&pool->scrub, carveout_scrub_work);
 	INIT_LIST_HEAD(&pool->buffers);
@@ -257,6 +260,7 @@ struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 
 	pool->base = base;
 	pool->size = size;
 	pool->nr_pages = size >> PAGE_SHIFT;
+	pool->shared = shared;
 
 	/*
 	 * Exclusive: not for /dev/mem either. Claimed before the proof, so that
@@ -378,6 +382,9 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
 		/* Rather wait for a scrub than be without huge entries from then on */
 		if (carveout_find(pool, pool->owned, nr, align) < pool->nr_pages)
 			return -EAGAIN;
+		/* Of a shared pool all is free when the one buffer has gone */
+		if (pool->shared)
+			return -EAGAIN;
 	}
 	if (!align)
 		return -ENOMEM;
@@ -407,7 +414,7 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
  * has any more has been scrubbed, this waits for that.
  *
  * Context: Process context, may sleep, until a signal comes. Takes the pool's lock;
- *	mmap_lock may be held.
+ *	mmap_lock and the pool's one_lock may be held.
  *
  * Return: 0, and the memory is kept until carveout_pool_give_back(); -ENOMEM if there is
  * no such run of pages; -ENODEV if the pool has been given up; -ERESTARTSYS.
@@ -461,6 +468,8 @@ void carveout_pool_give_back(struct carveout_pool *pool, phys_addr_t base, size_
 		pool->owned_pages -= nr;
 		pool->nr_buffers--;
 		list_del(node);
+		/* It was that of this buffer: there is no other in a shared pool */
+		pool->one = NULL;
 		if (dirty) {
 			pool->dirty_pages += nr;
 			pool->first_dirty = min(pool->first_dirty, page);

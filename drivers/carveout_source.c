@@ -28,7 +28,7 @@
 
 static char *pools;
 module_param(pools, charp, 0444);
-MODULE_PARM_DESC(pools, "NAME:SIZE@BASE[,...]: pools in RAM that the kernel was told to leave alone");
+MODULE_PARM_DESC(pools, "NAME:SIZE@BASE[:shared][,...]: pools in RAM that the kernel was told to leave alone");
 
 /* Names that are taken. Pools of @pools are in the list, those of devices too. */
 static LIST_HEAD(carveout_names);
@@ -44,7 +44,7 @@ struct carveout_claim {
 
 /* Make a pool without a node: the claim, or an error and why */
 static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base, u64 size,
-					     char *why, size_t len)
+					     bool shared, char *why, size_t len)
 {
 	struct carveout_claim *claim, *other;
 	struct carveout_pool *pool;
@@ -65,7 +65,7 @@ static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base,
 		return ERR_PTR(-ENOMEM);
 	}
 
-	pool = carveout_pool_new(name, base, size, why, len);
+	pool = carveout_pool_new(name, base, size, shared, why, len);
 	if (IS_ERR(pool)) {
 		kfree(claim);
 		return ERR_CAST(pool);
@@ -103,8 +103,8 @@ static int carveout_publish(struct carveout_claim *claim, struct device *parent,
 	}
 
 	claim->has_node = true;
-	pr_info("%s: 0x%zx bytes at %pa, no other mapping of them found\n",
-		pool->node_name, pool->size, &pool->base);
+	pr_info("%s: 0x%zx bytes at %pa%s, no other mapping of them found\n",
+		pool->node_name, pool->size, &pool->base, pool->shared ? ", shared" : "");
 
 	return 0;
 }
@@ -171,7 +171,9 @@ static int carveout_probe(struct platform_device *pdev)
 		name[0] = '\0';
 	name[strcspn(name, "@")] = '\0';
 
-	claim = carveout_claim(name, range.base, range.size, why, sizeof(why));
+	claim = carveout_claim(name, range.base, range.size,
+			       of_property_read_bool(dev->of_node, "linux,shared"),
+			       why, sizeof(why));
 	if (IS_ERR(claim))
 		goto refused;
 	if (carveout_publish(claim, dev, why, sizeof(why)))
@@ -328,14 +330,15 @@ static int __init carveout_param_check(phys_addr_t base, u64 size, char *why, si
 	return ret;
 }
 
-/* One NAME:SIZE@BASE, which is taken apart */
+/* One NAME:SIZE@BASE[:shared], which is taken apart */
 static int __init carveout_param_pool(char *spec, struct list_head *params)
 {
-	char why[CARVEOUT_WHY_LEN] = "it has to be NAME:SIZE@BASE";
+	char why[CARVEOUT_WHY_LEN] = "it has to be NAME:SIZE@BASE or NAME:SIZE@BASE:shared";
 	char *name = spec, *number, *end;
 	struct carveout_claim *claim;
 	int ret = -EINVAL;
 	u64 size, base;
+	bool shared;
 
 	number = strchr(spec, ':');
 	if (!number)
@@ -347,7 +350,8 @@ static int __init carveout_param_pool(char *spec, struct list_head *params)
 		goto refused;
 	number = end + 1;
 	base = memparse(number, &end);
-	if (end == number || *end)
+	shared = !strcmp(end, ":shared");
+	if (end == number || (*end && !shared))
 		goto refused;
 
 	/* What is not even a range is for carveout_pool_new() to say */
@@ -357,7 +361,7 @@ static int __init carveout_param_pool(char *spec, struct list_head *params)
 			goto refused;
 	}
 
-	claim = carveout_claim(name, base, size, why, sizeof(why));
+	claim = carveout_claim(name, base, size, shared, why, sizeof(why));
 	if (!IS_ERR(claim)) {
 		list_add_tail(&claim->param, params);
 		return 0;

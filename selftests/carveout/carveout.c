@@ -37,7 +37,7 @@ bool pool_find(struct pool *pool)
 			continue;
 		snprintf(pool->name, sizeof(pool->name), "%.60s",
 			 entry->d_name + strlen(PREFIX));
-		found = !wanted || !strcmp(wanted, pool->name);
+		found = wanted ? !strcmp(wanted, pool->name) : pool_attr(pool, "shared") != 1;
 	}
 	if (dir)
 		closedir(dir);

@@ -30,7 +30,7 @@ struct pool_counters {
 
 /*
  * The pool that the environment's CARVEOUT_POOL names, else the first one that
- * there is. The tests fill it, so it must be nobody else's.
+ * is not shared. The tests fill it, so it must be nobody else's.
  */
 bool pool_find(struct pool *pool);
 /* Negative errno if there is no such attribute */

@@ -923,7 +923,7 @@ TEST_F(heap, attributes_are_read_only)
 {
 	static const char * const names[] = {
 		"total_bytes", "free_bytes", "scrubbing_bytes", "largest_free_bytes", "buffers",
-		"high_water_bytes",
+		"high_water_bytes", "shared",
 	};
 	char path[192];
 	unsigned int i;

@@ -146,6 +146,7 @@ params() {
 	base=$(($1))
 	result one_pool good "t0:8M@$(at 0)" t0
 	result two_pools good "t1:8M@$(at 0),t2:4M@$(at 0x800000)" "t1 t2"
+	result shared_pool good "t0:8M@$(at 0):shared" t0
 	result one_page good "t0:4K@$(at 0)" t0
 	result hex_size good "t0:0x200000@$(at 0x200000)" t0
 	# Debian has /dev/mem; the rig's own configuration has not
@@ -172,6 +173,7 @@ params() {
 	result no_size bad "t0:@$(at 0)" "$form"
 	result no_number bad "t0:xyz@$(at 0)" "$form"
 	result trailing_text bad "t0:2M@$(at 0)xyz" "$form"
+	result not_shared bad "t0:2M@$(at 0):share" "$form"
 	result uart bad "t0:4K@0x9000000" "0x0*9000000 is not free RAM for the firmware"
 	result ram bad "t0:2M@$2" "page 0x0*${2#0x} is memory that the kernel maps"
 	# Its first pages are free

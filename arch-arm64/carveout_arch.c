@@ -112,6 +112,78 @@ bool carveout_arch_has_fdt(phys_addr_t base, size_t size)
 	return false;
 }
 
+/* The head of a flattened device tree (Devicetree Specification, "Flattened Devicetree") */
+struct fdt_head {
+	__be32 magic;
+	__be32 totalsize;
+	__be32 off_dt_struct;
+	__be32 off_dt_strings;
+	__be32 off_mem_rsvmap;
+};
+
+#define FDT_MAGIC	0xd00dfeed
+
+/*
+ * The blob in the fixmap: at the offset in the first page that it has in its own, which
+ * nobody tells, but the kernel takes none that is not aligned to MIN_FDT_ALIGN. All
+ * of it is mapped.
+ */
+static const struct fdt_head *carveout_fdt(void)
+{
+	unsigned long start = __fix_to_virt(FIX_FDT), va;
+	const struct fdt_head *head;
+
+	if (carveout_translate(start) & SYS_PAR_EL1_F)
+		return NULL;
+
+	for (va = start; va < start + PAGE_SIZE; va += MIN_FDT_ALIGN) {
+		head = (const struct fdt_head *)va;
+		if (be32_to_cpu(head->magic) == FDT_MAGIC &&
+		    be32_to_cpu(head->totalsize) <= MAX_FDT_SIZE)
+			return head;
+	}
+
+	return NULL;
+}
+
+/**
+ * carveout_arch_fdt_reserved() - An entry of the device tree's memory reservation block
+ * @n: which one, from 0 on
+ * @start: where to leave its first address, or NULL to ask only for the block
+ * @last: where to leave its last one
+ *
+ * That is what /memreserve/ in its source makes. It has no node, and what memblock knows
+ * of it a module cannot ask.
+ *
+ * Context: Any.
+ *
+ * Return: true if there is such an entry, or, without @start, if there is a block.
+ */
+bool carveout_arch_fdt_reserved(unsigned int n, phys_addr_t *start, phys_addr_t *last)
+{
+	const struct fdt_head *head = carveout_fdt();
+	const __be64 *entry;
+	u64 offset, size;
+
+	if (!head)
+		return false;
+	offset = be32_to_cpu(head->off_mem_rsvmap) + (u64)n * 2 * sizeof(*entry);
+	if (offset & 7 || offset + 2 * sizeof(*entry) > be32_to_cpu(head->totalsize))
+		return false;
+	if (!start)
+		return true;
+
+	entry = (const void *)head + offset;
+	size = be64_to_cpu(entry[1]);
+	/* The last one is nothing */
+	if (!size)
+		return false;
+	*start = be64_to_cpu(entry[0]);
+	*last = *start + size - 1;
+
+	return true;
+}
+
 /**
  * carveout_arch_clean_inval_poc() - Clean and invalidate to the point of coherency
  * @va: start of a mapping of the memory, of any memory type

@@ -14,6 +14,7 @@ enum carveout_alias {
 
 enum carveout_alias carveout_arch_linear_alias(phys_addr_t phys);
 bool carveout_arch_has_fdt(phys_addr_t base, size_t size);
+bool carveout_arch_fdt_reserved(unsigned int n, phys_addr_t *start, phys_addr_t *last);
 void carveout_arch_clean_inval_poc(const void *va, size_t size);
 
 #endif /* CARVEOUT_ARCH_H */

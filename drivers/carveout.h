@@ -45,6 +45,7 @@ struct vm_area_struct;
  *	insertion of entries, inside of mmap_lock (or the VMA's lock); nothing is
  *	allocated and no user memory accessed while it is held for writing.
  * @dead: the node has gone, nothing can be allocated or faulted in
+ * @frozen: the system hibernates, nothing can be allocated
  * @used: bitmap of the pages that are not free: those of buffers, and those that are
  *	dirty, as they have not been scrubbed since they were a buffer's
  * @owned: bitmap of the pages of buffers
@@ -78,6 +79,7 @@ struct carveout_pool {
 	struct work_struct scrub;
 	struct rw_semaphore lock;
 	bool dead;
+	bool frozen;
 	unsigned long *used;
 	unsigned long *owned;
 	unsigned long dirty_pages;
@@ -118,6 +120,8 @@ int carveout_pool_take(struct carveout_pool *pool, size_t size, phys_addr_t *bas
 		       struct list_head *node);
 void carveout_pool_give_back(struct carveout_pool *pool, phys_addr_t base, size_t size,
 			     struct list_head *node, bool dirty);
+int carveout_pool_freeze(struct carveout_pool *pool);
+void carveout_pool_thaw(struct carveout_pool *pool, bool lost);
 
 /* carveout_proof.c */
 int carveout_prove(phys_addr_t base, size_t size, char *why, size_t len);

@@ -374,6 +374,8 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
 
 	if (pool->dead)
 		return -ENODEV;
+	if (pool->frozen)
+		return -EAGAIN;
 
 	for (; align; align /= 2) {
 		page = carveout_find(pool, pool->used, nr, align);
@@ -483,6 +485,52 @@ void carveout_pool_give_back(struct carveout_pool *pool, phys_addr_t base, size_
 		carveout_queue_scrub(pool);
 	else
 		carveout_memory_put(pool);
+}
+
+/**
+ * carveout_pool_freeze() - Get a pool ready for an image of the system
+ * @pool: the pool
+ *
+ * No image has what is in the pool. Until carveout_pool_thaw() allocations wait.
+ *
+ * Context: Process context, may sleep, for as long as it takes to scrub what is dirty.
+ *	Takes the pool's lock.
+ *
+ * Return: 0, or -EBUSY if there are buffers.
+ */
+int carveout_pool_freeze(struct carveout_pool *pool)
+{
+	scoped_guard(rwsem_write, &pool->lock) {
+		if (pool->nr_buffers)
+			return -EBUSY;
+		pool->frozen = true;
+	}
+	carveout_settle(pool);
+
+	return 0;
+}
+
+/**
+ * carveout_pool_thaw() - Undo carveout_pool_freeze()
+ * @pool: the pool, frozen or not
+ * @lost: its memory may have been without power
+ *
+ * Context: Process context, may sleep, not for long. Takes the pool's lock.
+ */
+void carveout_pool_thaw(struct carveout_pool *pool, bool lost)
+{
+	scoped_guard(rwsem_write, &pool->lock) {
+		pool->frozen = false;
+		if (lost) {
+			bitmap_set(pool->used, 0, pool->nr_pages);
+			pool->dirty_pages = pool->nr_pages - pool->owned_pages;
+			pool->first_dirty = 0;
+			kref_get(&pool->memory);
+		}
+		carveout_changed(pool);
+	}
+	if (lost)
+		carveout_queue_scrub(pool);
 }
 
 /**

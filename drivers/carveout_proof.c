@@ -108,6 +108,10 @@ int __init carveout_try_proof(void)
 		pr_err("the translation probe does not see the kernel's device tree\n");
 		return -ENODEV;
 	}
+	if (!carveout_arch_fdt_reserved(0, NULL, NULL)) {
+		pr_err("the kernel's device tree is not where it was expected\n");
+		return -ENODEV;
+	}
 
 	return 0;
 }

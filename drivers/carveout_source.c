@@ -19,15 +19,22 @@
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/suspend.h>
 
 #include "carveout.h"
+#include "carveout_arch.h"
 #include "compat.h"
 
 /* One message is all that a refused pool gets */
 #define CARVEOUT_WHY_LEN	160
 
+/*
+ * A string, as an array's values could not be told from what is in them by a comma. The
+ * mark of a hardware parameter is all that there is to module_param_hw(): in lockdown
+ * the kernel does not let it be set, and the module is not loaded with it.
+ */
 static char *pools;
-module_param(pools, charp, 0444);
+module_param_hw(pools, charp, iomem, 0444);
 MODULE_PARM_DESC(pools, "NAME:SIZE@BASE[:shared][,...]: pools in RAM that the kernel was told to leave alone");
 
 /* Names that are taken. Pools of @pools are in the list, those of devices too. */
@@ -41,6 +48,16 @@ struct carveout_claim {
 	struct list_head param;		/* those of @pools, until they have a node */
 	bool has_node;
 };
+
+/* A kdump kernel has the memory map, and the device tree, of the one that crashed */
+static bool carveout_is_to_be_dumped(char *why, size_t len)
+{
+	if (!is_kdump_kernel())
+		return false;
+
+	snprintf(why, len, "this is a kdump kernel, and it may be what is to be dumped");
+	return true;
+}
 
 /* Make a pool without a node: the claim, or an error and why */
 static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base, u64 size,
@@ -122,6 +139,8 @@ static int carveout_dt_range(struct device *dev, struct reserved_mem *range,
 	struct reserved_mem *rmem;
 	struct resource res;
 
+	if (carveout_is_to_be_dumped(why, len))
+		return -EBUSY;
 	if (!np) {
 		snprintf(why, len, "no memory-region");
 		return -EINVAL;
@@ -259,8 +278,17 @@ static int __init carveout_param_not_reserved(phys_addr_t base, phys_addr_t end,
 	struct device_node *parent __free(device_node) =
 		of_find_node_by_path("/reserved-memory");
 	struct reserved_mem *rmem;
+	phys_addr_t start, last;
 	struct resource res;
 	int i;
+
+	/* What has no node, as in device trees of old */
+	for (i = 0; carveout_arch_fdt_reserved(i, &start, &last); i++) {
+		if (base <= last && end >= start) {
+			snprintf(why, len, "it overlaps a /memreserve/, %pa to %pa", &start, &last);
+			return -EBUSY;
+		}
+	}
 
 	if (!parent)
 		return 0;
@@ -297,10 +325,8 @@ static int __init carveout_param_check(phys_addr_t base, u64 size, char *why, si
 	phys_addr_t start = base, end = base + size - 1, ram_end;
 	int ret;
 
-	if (is_kdump_kernel()) {
-		snprintf(why, len, "this is a kdump kernel, and it may be what is to be dumped");
+	if (carveout_is_to_be_dumped(why, len))
 		return -EBUSY;
-	}
 
 	ret = carveout_param_not_reserved(base, end, why, len);
 	if (ret)
@@ -407,6 +433,46 @@ static int __init carveout_param_init(struct list_head *params)
 }
 
 /*
+ * No image of a hibernated system has what is in a pool. Buffers that are in use would
+ * come back with whatever the memory holds by then: refuse. What is free would not be
+ * zero: scrub it, and let nobody have any of it until then.
+ */
+static int carveout_pm(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct carveout_claim *claim;
+	int ret = 0;
+
+	if (action != PM_HIBERNATION_PREPARE && action != PM_POST_HIBERNATION)
+		return NOTIFY_DONE;
+
+	guard(mutex)(&carveout_names_lock);
+
+	if (action == PM_POST_HIBERNATION) {
+		list_for_each_entry(claim, &carveout_names, node)
+			carveout_pool_thaw(claim->pool, true);
+		return NOTIFY_OK;
+	}
+
+	list_for_each_entry(claim, &carveout_names, node) {
+		ret = carveout_pool_freeze(claim->pool);
+		if (ret)
+			break;
+	}
+	if (!ret)
+		return NOTIFY_OK;
+
+	pr_err("carveout-%s: no hibernation while it has buffers, which an image does not have\n",
+	       claim->pool->name);
+	list_for_each_entry_continue_reverse(claim, &carveout_names, node)
+		carveout_pool_thaw(claim->pool, false);
+	return notifier_from_errno(ret);
+}
+
+static struct notifier_block carveout_pm_notifier = {
+	.notifier_call = carveout_pm,
+};
+
+/*
  * Pools first, nodes last: a node can be opened as soon as it is there, and
  * nothing keeps a module whose init fails. So it does not fail after the first,
  * unless platform_driver_register() fails once it has probed, for want of memory.
@@ -430,9 +496,13 @@ static int __init carveout_init(void)
 	if (ret)
 		goto err_pool;
 
-	ret = platform_driver_register(&carveout_driver);
+	ret = register_pm_notifier(&carveout_pm_notifier);
 	if (ret)
 		goto err_param;
+
+	ret = platform_driver_register(&carveout_driver);
+	if (ret)
+		goto err_pm;
 
 	list_for_each_entry_safe(claim, next, &params, param) {
 		char name[CARVEOUT_NAME_LEN];
@@ -445,6 +515,8 @@ static int __init carveout_init(void)
 
 	return 0;
 
+err_pm:
+	unregister_pm_notifier(&carveout_pm_notifier);
 err_param:
 	carveout_param_exit();
 err_pool:
@@ -457,6 +529,7 @@ static void __exit carveout_exit(void)
 {
 	/* Devices first: what is left then is the parameter's */
 	platform_driver_unregister(&carveout_driver);
+	unregister_pm_notifier(&carveout_pm_notifier);
 	carveout_param_exit();
 	carveout_pool_exit();
 }

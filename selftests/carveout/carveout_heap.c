@@ -1371,6 +1371,51 @@ TEST_F(heap, waits_for_scrub)
 	close(buf);
 }
 
+/*
+ * Whether exclusives and atomics work on Normal-NC is the system's choice: they count
+ * right, or they are a SIGBUS. (That a store-exclusive never succeeds is a time-out.)
+ */
+static unsigned long atomic_add_many(__u64 *word, unsigned int n)
+{
+	while (n--)
+		__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static void exclusive_signal(int sig)
+{
+	_exit(sig);
+}
+
+TEST_F(heap, exclusives)
+{
+	int buf = heap_alloc(self->heap, self->page), status[2], i;
+	pid_t pid[2];
+	__u64 *word;
+
+	ASSERT_LE(0, buf);
+	word = map_shared(buf, self->page);
+	ASSERT_NE(NULL, word);
+	for (i = 0; i < 2; i++) {
+		pid[i] = fork();
+		if (!pid[i]) {
+			signal(SIGBUS, exclusive_signal);
+			word = map_shared(buf, self->page);
+			_exit(word ? atomic_add_many(word, 100000) : 1);
+		}
+	}
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(waitpid(pid[i], &status[i], 0), pid[i]);
+	if (WIFEXITED(status[0]) && WEXITSTATUS(status[0]) == SIGBUS) {
+		TH_LOG("exclusives and atomics are not to be had in this memory");
+		EXPECT_EQ(status[1], status[0]);
+		return;
+	}
+	EXPECT_EQ(status[0], 0);
+	EXPECT_EQ(status[1], 0);
+	EXPECT_EQ(READ_ONCE(*word), 200000);
+}
+
 /* No route by pages: what pins user memory is refused */
 TEST_F(heap, no_pages_to_pin)
 {

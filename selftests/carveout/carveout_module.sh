@@ -4,7 +4,8 @@
 #
 # usage: carveout_module.sh params <free> <RAM> [<alias>]
 #	 carveout_module.sh reserved <base>...
-#	 carveout_module.sh loader | fdt | dt | busy
+#	 carveout_module.sh loader | fdt | dt | busy | kdump | hibernate
+#	 carveout_module.sh memreserve <base>
 #	 carveout_module.sh rounds <n> [parameters]
 #
 # Loading, probing and unloading of carveout_heap.ko, as KTAP:
@@ -19,6 +20,11 @@
 #	  the loader has put behind the initrd and mem= has cut off
 # dt	  what became of the devices of the device tree: carveout-heap-good-*, -bad-*
 #	  and -pair-*-1 and -2, one of which is good; the module is loaded
+# kdump	  a kdump kernel has no pools, neither of devices nor of the parameter
+# memreserve  pools= does not take the 2 MiB at <base>, which a /memreserve/ of the device
+#	  tree has, but takes what comes behind them
+# hibernate  the module is loaded with pools: no hibernation while a buffer lives; what
+#	  was free is scrubbed after one
 # busy	  the module is loaded with a pool: it refuses to go while a buffer lives
 # rounds  n times load and unload
 
@@ -348,6 +354,72 @@ busy() {
 	is unused "use count $used" "use count 0"
 }
 
+kdump() {
+	insmod "$ko" || not_ok load "without pools= it loads"
+	for d in /sys/bus/platform/devices/carveout-heap-*; do
+		result "${d##*/}" refused "${d##*/}" "this is a kdump kernel"
+	done
+	[ "$KTAP_TESTNO" -gt 1 ] || not_ok devices "there is none"
+	is pools "$(pools)" ""
+	rmmod carveout_heap
+	result parameter bad "t0:2M@0x130000000" "this is a kdump kernel"
+}
+
+memreserve() {
+	result reserved bad "t0:2M@$1" "it overlaps a /memreserve/"
+	result overlap bad "t0:4M@$(printf '0x%x' $(($1 - 0x200000)))" "it overlaps a /memreserve/"
+	result behind good "t0:2M@$(printf '0x%x' $(($1 + 0x200000)))" t0
+}
+
+# scrubbed POOL: how much of it has been since tracing was begun
+scrubbed() {
+	awk -v p="pool=$1" '
+		/: carveout_scrub: / && $0 ~ p " " {
+			sub(/.*size=0x/, "")
+			for (n = 0; length; $0 = substr($0, 2))
+				n = n * 16 + index("0123456789abcdef", substr($0, 1, 1)) - 1
+			sum += n
+		}
+		END { print sum + 0 }' /sys/kernel/tracing/trace
+}
+# With pm_test all is done but the freezing of devices and what comes after it
+to_disk() { echo disk 2>/dev/null >/sys/power/state; }
+hibernate() {
+	p=$(pools)
+	p=${p%% *}
+	total=$(cat "/sys/class/misc/carveout-$p/total_bytes")
+	[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
+	echo freezer >/sys/power/pm_test || {
+		not_ok pm_test "the kernel has none"
+		return
+	}
+	hold_start "$heaps/carveout-$p"
+	mark
+	if to_disk; then not_ok refused "with a buffer"; else ktap_test_pass refused; fi
+	said | sed 's/^/# /'
+	is reason "$(said | sed 's/.*\(carveout-[^ ]*\)/\1/')" \
+		"carveout-$p: no hibernation while it has buffers, which an image does not have"
+	# Nobody waits for ever for what did not happen
+	hold_next
+	ktap_test_pass goes_on
+	hold_next
+	hold_end
+	settle "$p"
+	echo >/sys/kernel/tracing/trace
+	echo 1 >/sys/kernel/tracing/events/carveout_heap/enable
+	if to_disk; then ktap_test_pass hibernates; else not_ok hibernates "without a buffer"; fi
+	settle "$p"
+	echo 0 >/sys/kernel/tracing/events/carveout_heap/enable
+	is scrubbed "$(scrubbed "$p")" "$total"
+	is free "$(cat "/sys/class/misc/carveout-$p/free_bytes")" "$total"
+	hold_start "$heaps/carveout-$p"
+	ktap_test_pass thawed
+	hold_next
+	hold_next
+	hold_end
+	echo none >/sys/power/pm_test
+}
+
 # With the pages of 4 KiB that each CPU keeps on its lists
 free_kib() {
 	awk '$1 == "MemFree:" { kib += $2 } $1 == "count:" { kib += 4 * $2 } END { print kib }' \
@@ -385,20 +457,20 @@ ktap_print_header
 mode=$1
 shift
 case $mode in
-params | reserved | loader | fdt | rounds)
+params | reserved | loader | fdt | rounds | kdump | memreserve)
 	! loaded || {
 		ktap_skip_all "carveout_heap is loaded"
 		exit "$KSFT_SKIP"
 	}
 	;;
-dt | busy)
+dt | busy | hibernate)
 	loaded || {
 		ktap_skip_all "carveout_heap is not loaded"
 		exit "$KSFT_SKIP"
 	}
 	;;
 *)
-	ktap_exit_fail_msg "params, reserved, loader, fdt, dt, busy or rounds?"
+	ktap_exit_fail_msg "params, reserved, memreserve, loader, fdt, kdump, dt, busy, hibernate or rounds?"
 	;;
 esac
 case $mode in
@@ -408,6 +480,9 @@ loader) loader ;;
 fdt) fdt ;;
 dt) dt ;;
 busy) busy ;;
+kdump) kdump ;;
+memreserve) memreserve "$@" ;;
+hibernate) hibernate ;;
 rounds) rounds "$@" ;;
 esac
 finish

@@ -64,6 +64,12 @@ if [ "$pools" != - ]; then
 		cat "$dir/dtc.log" >&2
 		die "$pools.dtso cannot be applied to the machine's device tree"
 	}
+	# Which an overlay has, too, but does not bring
+	reserve=$(sed -n 's|^/memreserve/|&|p' "$TOP/arch-arm64/dts/$pools.dtso")
+	[ -z "$reserve" ] || {
+		dtc -q -I dtb -O dts "$dir/pools.dtb" | sed "1a $reserve" >"$dir/pools.dts"
+		dtc -q -I dts -O dtb -o "$dir/pools.dtb" "$dir/pools.dts"
+	}
 	set -- "$@" -dtb "$dir/pools.dtb"
 fi
 

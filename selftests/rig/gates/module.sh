@@ -26,6 +26,13 @@ for debug in '' 1; do
 	}
 	! grep 'warning:' "$m/log" || r=1
 done
+# In lockdown a parameter that names an address may not be set: so says a bit of
+# struct kernel_param, its 27th byte (KERNEL_PARAM_FL_HWPARAM)
+aarch64-linux-gnu-objcopy -O binary -j __param "$m/drivers/carveout_heap.ko" "$m/param"
+[ "$(od -A n -t u1 -j 27 -N 1 "$m/param" | tr -d ' ')" = 2 ] || {
+	echo "carveout_heap.ko: pools= is not marked as a hardware parameter"
+	r=1
+}
 ! grep '\(carveout[a-z_]*\|compat\)\.[ch]:.*\(warning\|error\)' "$m/sparse" || r=1
 objects=$(sed -n 's/^carveout_heap-y := //p' "$TOP/drivers/Kbuild")
 [ -n "$objects" ] || {

@@ -19,11 +19,12 @@ build=$(cat "$dir/build") limit=$(cat "$dir/limit")
 
 line=$(awk -v n="$name" '$1 == n' "$RIG/configs")
 [ -n "$line" ] || die "selftests/rig/configs has no configuration $name"
-read -r _ cpu machine _ memory pools firmware append <<END
+read -r _ cpu machine _ memory pools firmware cache append <<END
 $line
 END
 [ "$machine" != - ] || machine=
 [ "$append" != - ] || append=
+emulator=$(emulator_of "$name")
 
 rm -f "$dir/console.log" "$dir/port.log" "$dir/qemu.status" "$dir/qemu.log"
 mkdir -p "$dir/rig"
@@ -51,11 +52,12 @@ fi
 [ "$pools" != - ] || append="mem=2G $append"
 machine="virt,virtualization=on,gic-version=3,iommu=smmuv3${machine:+,${machine#,}}"
 
+[ "$cache" = - ] || set -- "$@" -device "cache-model,id=cache,$cache"
 [ "$firmware" = - ] || set -- "$@" -bios "$CACHE/$firmware/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 
 # The machine's own device tree with the overlay of the configuration
 if [ "$pools" != - ]; then
-	qemu-system-aarch64 -nodefaults -display none -cpu "$cpu" -smp "$cpus" \
+	"$emulator" -nodefaults -display none -cpu "$cpu" -smp "$cpus" \
 		-m "$memory" -M "$machine,dumpdtb=$dir/machine.dtb" 2>"$dir/dtc.log"
 	{
 		dtc -q -I dts -O dtb -o "$dir/pools.dtbo" "$TOP/arch-arm64/dts/$pools.dtso" &&
@@ -76,7 +78,7 @@ fi
 # The devices have the addresses that tests know them by.
 # The time limit is kept by timeout; the parent-death signal takes it and QEMU
 # along if this script is killed outright.
-set -- qemu-system-aarch64 -nodefaults -display none -no-reboot \
+set -- "$emulator" -nodefaults -display none -no-reboot \
 	-M "$machine" -cpu "$cpu" -smp "$cpus" -m "$memory" "$@" \
 	-kernel "$build/arch/arm64/boot/Image" -initrd "$dir/initrd" \
 	-append "console=ttyAMA0 panic=-1 ${append}" \

@@ -51,7 +51,7 @@ wants() { echo "$parts" | tr ' ' '\n' | grep -qx "$1"; }
 	configs=$(rig_configs both)
 }
 
-"$RIG/tools.sh" package
+"$RIG/tools.sh" package emulator
 lock
 "$RIG/base.sh"
 results=$W/results.tsv
@@ -77,6 +77,8 @@ if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo; then
 	"$RIG/initramfs.sh" tests
 	"$RIG/initramfs.sh" modules "$build"
 fi
+# shellcheck disable=SC2086	# names
+need_emulator $configs
 for c in $configs; do
 	[ "$(config_field "$c" 4)" = stock ] || continue
 	# The carve-out module on a kernel of Debian's

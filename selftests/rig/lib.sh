@@ -145,7 +145,8 @@ plan_boot() {
 	pb_key=$({
 		printf '%s\n' "$pb_list"
 		awk -v n="$pb_config" '$1 == n' "$RIG/configs"
-		qemu-system-aarch64 --version | head -n 1
+		"$(emulator_of "$pb_config")" --version | head -n 1
+		[ "$(config_field "$pb_config" 8)" = - ] || cat "$CACHE/emulator/stamp"
 		pb_build=$2
 		shift 3
 		hash_of "$RIG/boot.sh" "$TOP/arch-arm64/dts" "$W/tests/tests.cpio" \
@@ -208,6 +209,24 @@ rig_configs() {
 # config_field NAME N: one column of a configuration
 config_field() { awk -v n="$1" -v field="$2" '$1 == n { print $field }' "$RIG/configs"; }
 
+# emulator_of CONFIGURATION: the system's QEMU, or the one that emulator.sh has built
+emulator_of() {
+	[ "$(config_field "$1" 8)" != - ] || {
+		echo qemu-system-aarch64
+		return
+	}
+	[ -x "$CACHE/emulator/qemu-system-aarch64" ] || die "$1: emulator.sh has to come first"
+	echo "$CACHE/emulator/qemu-system-aarch64"
+}
+# need_emulator CONFIGURATION...: builds it if one of them wants it
+need_emulator() {
+	for ne in "$@"; do
+		[ "$(config_field "$ne" 8)" != - ] || continue
+		"$RIG/emulator.sh" >/dev/null
+		return
+	done
+}
+
 # The checks that boot nothing
 gate_names() { (cd "$RIG/gates" && find . -name '*.sh' | sed 's|^\./||; s|\.sh$||' | sort); }
 
@@ -256,7 +275,8 @@ quietly() {
 	say "$q_label${q_last:+ (last time $q_last s)}"
 	q_start=$(date +%s)
 	(
-		trap 'kill "$s" 2>/dev/null; exit 0' TERM INT
+		s=
+		trap '[ -z "$s" ] || kill "$s" 2>/dev/null; exit 0' TERM INT
 		while :; do
 			sleep 30 9>&- &
 			s=$!

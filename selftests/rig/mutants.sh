@@ -12,6 +12,9 @@
 #   # test: s2_policy/table.flag_nc_alias.row
 #   # config: n1
 #
+# A third kind of line, "# tree: module", is for a patch to the carve-out module of this
+# repository, which is loaded into the kernel as it is.
+#
 # Only these subtests are run, and each must fail. First, all of them must pass on the
 # kernel without a mutant, run in the same way, or a failure would mean nothing.
 
@@ -39,29 +42,40 @@ for m in $chosen; do
 	done
 done
 
-"$RIG/tools.sh"
+"$RIG/tools.sh" emulator
 lock
 "$RIG/base.sh"
 "$RIG/build.sh" patched
 "$RIG/initramfs.sh" tests
 "$RIG/initramfs.sh" modules "$W/patched/$BUILD"
+for m in $chosen; do
+	need_emulator "$(header "$m" config)"
+done
+
+log=$LOGS/mutants/log
+mkdir -p "$LOGS/mutants"
+: >"$log"
 
 # A tree and a build directory of their own: from one mutant to the next it is what the
 # patch touches that is compiled
-tree=$W/mutants log=$LOGS/mutants/log
-mkdir -p "$LOGS/mutants"
-: >"$log"
-applied=$("$RIG/tree.sh" apply)
-commit=$(git -C "$applied" rev-parse "refs/rig/$SERIES")
-[ -d "$tree" ] || {
-	git -C "$W/src" worktree prune
-	git -C "$W/src" worktree add -q --detach "$tree" "$commit"
+tree=$W/mutants
+kernel_tree() {
+	applied=$("$RIG/tree.sh" apply)
+	commit=$(git -C "$applied" rev-parse "refs/rig/$SERIES")
+	[ -d "$tree" ] || {
+		git -C "$W/src" worktree prune
+		git -C "$W/src" worktree add -q --detach "$tree" "$commit"
+	}
+	git -C "$tree" checkout -q -f --detach "$commit"
+	mkdir -p "$tree/build"
+	cmp -s "$W/patched/$BUILD/.config" "$tree/build/.config" ||
+		cp "$W/patched/$BUILD/.config" "$tree/build/.config"
+	cp "$W/patched/$BUILD/modules.cpio" "$tree/build/modules.cpio"
 }
-git -C "$tree" checkout -q -f --detach "$commit"
-mkdir -p "$tree/build"
-cmp -s "$W/patched/$BUILD/.config" "$tree/build/.config" ||
-	cp "$W/patched/$BUILD/.config" "$tree/build/.config"
-cp "$W/patched/$BUILD/modules.cpio" "$tree/build/modules.cpio"
+commit=
+for m in $chosen; do
+	[ -n "$commit" ] || [ "$(header "$m" tree)" = module ] || kernel_tree
+done
 
 # list_of CONFIGURATION TEST: what is to be run of the rig's tests, the subtest alone
 list_of() {
@@ -74,11 +88,22 @@ build() {
 	kernel_make "$tree" build arm64 olddefconfig
 	kernel_make "$tree" build arm64 Image
 }
-# try_test MUTANT CONFIGURATION TEST: on the kernel that is built; prints what it finds
+# The same of the carve-out module, against the patched kernel: an archive that has it
+# in the place of the right one
+module() {
+	m=$LOGS/mutants/module
+	rm -rf "$m" "$m.root"
+	mkdir -p "$m" "$m.root/modules"
+	cp -R -p "$TOP/Kbuild" "$TOP/drivers" "$TOP/include" "$TOP/arch-arm64" "$TOP/selftests" "$m"
+	patch -d "$m" -p1 -F0 <"$mutants/$1.patch" || return 1
+	kernel_make "$W/patched" "$BUILD" arm64 M="$m" modules || return 1
+	aarch64-linux-gnu-strip -g -o "$m.root/modules/carveout_heap.ko" "$m/drivers/carveout_heap.ko"
+	pack "$m.root" "$m.cpio"
+}
+# try_test MUTANT CONFIGURATION TEST BUILD [ARCHIVE]: prints what a boot of it finds
 try_test() {
-	config=$2 test=$3
-	dir=$LOGS/mutants/$1/$config
-	list_of "$config" "$test" | new_boot "$dir" "$tree/build" 400
+	config=$2 test=$3 dir=$LOGS/mutants/$1/$2
+	list_of "$config" "$test" | new_boot "$dir" "$4" 400 ${5:+"$5"}
 	"$RIG/boot.sh" "$dir" >>"$log" 2>&1 || :
 	"$RIG/report.sh" boot "$config" "$dir" >"$dir/results"
 	if grep -q "^fail	$config/$test	" "$dir/results"; then
@@ -94,18 +119,27 @@ try_test() {
 }
 # try MUTANT: prints what became of it
 try() {
-	# Back to what is right: files that have the content that they had keep their time
-	git -C "$tree" checkout -q -f --detach "$commit"
-	git -C "$tree" apply --whitespace=nowarn "$mutants/$1.patch" >>"$log" 2>&1 || {
-		echo "does not apply"
-		return
-	}
-	build >>"$log" 2>&1 || {
-		echo "does not build"
-		return
-	}
+	if [ "$(header "$1" tree)" = module ]; then
+		module "$1" >>"$log" 2>&1 || {
+			echo "does not apply or build"
+			return
+		}
+		set -- "$1" "$W/patched/$BUILD" "$LOGS/mutants/module.cpio"
+	else
+		# Back to what is right: files with the content that they had keep their time
+		git -C "$tree" checkout -q -f --detach "$commit"
+		git -C "$tree" apply --whitespace=nowarn "$mutants/$1.patch" >>"$log" 2>&1 || {
+			echo "does not apply"
+			return
+		}
+		build >>"$log" 2>&1 || {
+			echo "does not build"
+			return
+		}
+		set -- "$1" "$tree/build"
+	fi
 	for test in $(header "$1" test); do
-		what=$(try_test "$1" "$(header "$1" config)" "$test")
+		what=$(try_test "$1" "$(header "$1" config)" "$test" "$2" ${3:+"$3"})
 		[ "$what" = caught ] || {
 			echo "$what ($test)"
 			return
@@ -146,7 +180,7 @@ for m in $chosen; do
 		missed=$((missed + 1))
 	fi
 done
-git -C "$tree" checkout -q -f --detach "$commit"
+[ -z "$commit" ] || git -C "$tree" checkout -q -f --detach "$commit"
 echo
 echo "$caught mutants caught, $missed not"
 [ "$missed" = 0 ]

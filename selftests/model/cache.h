@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of a machine with a cache model share: the model's counters, memory
+ * in its range mapped by this or that type, and cache maintenance.
+ */
+#ifndef SELFTEST_CACHE_H
+#define SELFTEST_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+
+#include "memtype_test.h"
+
+#define CACHE_LINE	64
+
+/* By the module cache_model, in the order of its registers */
+struct cache_counters {
+	__u64 hits;
+	__u64 fills;
+	__u64 evictions;
+	__u64 write_backs;
+	__u64 discards;
+	__u64 passed_reads;
+	__u64 passed_writes;
+	__u64 stale_reads;
+	__u64 lost_lines;
+	__u64 evict;
+};
+
+/* False if there is no model */
+bool cache_counters(struct cache_counters *c);
+bool cache_reset(void);
+/* One in n accesses costs the cache a line; 0: none does */
+bool cache_evict(__u64 n);
+
+/* Of the module memtype_test, MEMTYPE_TEST_*; NULL if it fails */
+void *cache_map(__u32 type, __u64 offset, size_t size, int prot);
+
+void cache_clean(const void *p, size_t size);
+void cache_clean_inval(const void *p, size_t size);
+
+/* 64-bit words that follow from a seed, and how many are not what it says */
+void cache_fill(void *p, size_t size, __u64 seed);
+size_t cache_wrong(const void *p, size_t size, __u64 seed);
+size_t cache_not_zero(const void *p, size_t size);
+
+#endif /* SELFTEST_CACHE_H */

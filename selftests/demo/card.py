@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # usage: card.py FILE WIDTH HEIGHT PNG
+#	 card.py beside WIDTH HEIGHT PNG FILE...
 #
 # Converts what was read from a framebuffer (XRGB8888, little endian), or what a VMM
-# shows of it (PPM), to PNG and compares it, pixel by pixel, with the test card that is described here, by
-# shapes painted one over the other; mem.c computes each pixel by itself.
+# shows of it (PPM), to PNG and compares it, pixel by pixel, with the test card that is
+# described here, by shapes painted one over the other; mem.c computes each pixel by
+# itself. "beside" puts several of them into one picture.
 
 import struct
 import sys
@@ -57,8 +59,7 @@ def write_png(name, img):
         f.write(chunk(b"IEND", b""))
 
 
-def main(name, w, h, png):
-    w, h = int(w), int(h)
+def read_pixels(name, w, h):
     with open(name, "rb") as f:
         data = f.read()
     header = b"P6\n%d %d\n255\n" % (w, h)
@@ -69,9 +70,13 @@ def main(name, w, h, png):
         pixels = [(p >> 16 & 255, p >> 8 & 255, p & 255)
                   for p in struct.unpack(f"<{w * h}I", data)]
     else:
-        print(f"{len(data)} bytes, not {w} x {h} pixels")
-        return 1
-    img = [pixels[y * w:(y + 1) * w] for y in range(h)]
+        sys.exit(f"{len(data)} bytes, not {w} x {h} pixels")
+    return [pixels[y * w:(y + 1) * w] for y in range(h)]
+
+
+def compare(name, w, h, png):
+    w, h = int(w), int(h)
+    img = read_pixels(name, w, h)
     write_png(png, img)
     want = reference(w, h)
     bad = [(x, y) for y in range(h) for x in range(w) if img[y][x] != want[y][x]]
@@ -82,4 +87,12 @@ def main(name, w, h, png):
     return bool(bad)
 
 
-sys.exit(main(*sys.argv[1:]))
+def beside(w, h, png, *raws):
+    images = [read_pixels(raw, int(w), int(h)) for raw in raws]
+    write_png(png, [sum(rows, []) for rows in zip(*images)])
+    return 0
+
+
+if sys.argv[1] == "beside":
+    sys.exit(beside(*sys.argv[2:]))
+sys.exit(compare(*sys.argv[1:]))

@@ -6,6 +6,7 @@
  *	mem check FILE OFFSET SIZE SEED	compare with it
  *	mem copy FILE			memcpy() with unaligned ends, to and fro
  *	mem card FILE OFFSET WIDTH HEIGHT [SHADE]	draw a test card, XRGB8888
+ *	mem negative FILE OFFSET WIDTH HEIGHT	the same in its opposite colours
  *	mem pixel FILE OFFSET PIXEL	draw one pixel
  *	mem mode FILE WIDTH HEIGHT	set this mode of a display, by its registers
  *	mem dump FILE OFFSET SIZE	write it to stdout
@@ -266,6 +267,8 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "card") && (argc == 6 || argc == 7))
 		return card(map(argv[2], offset, size * last * 4), size, last,
 			    argc == 7 ? number(argv[6]) : 0);
+	if (!strcmp(what, "negative") && argc == 6)
+		return card(map(argv[2], offset, size * last * 4), size, last, 0xffffff);
 	if (!strcmp(what, "pixel") && argc == 5) {
 		STORE((__u32 *)(map(argv[2], 0, offset + 4) + offset), size);
 		return 0;
@@ -278,5 +281,5 @@ int main(int argc, char **argv)
 		return fill((void *)map(argv[2], offset, size), size, last);
 	if (!strcmp(what, "check") && argc == 6)
 		return check((void *)map(argv[2], offset, size), size, last);
-	errx(2, "usage: mem fill|check|copy|card|pixel|mode|dump FILE ...");
+	errx(2, "usage: mem fill|check|copy|card|negative|pixel|mode|dump FILE ...");
 }

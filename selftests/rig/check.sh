@@ -10,9 +10,9 @@
 . "$(dirname "$0")/lib.sh"
 
 # prefixes: each series without those after it; baseline: dumps that the unpatched
-# kernel has, too; upstream: the kernel's own tests; demo: guests of a real VMM;
-# newest: the module on Debian's newest kernel
-parts='prefixes baseline upstream demo newest'
+# kernel has, too; upstream: the kernel's own tests; demo: guests of a real VMM; model:
+# the same with a cache model; newest: the module on Debian's newest kernel
+parts='prefixes baseline upstream demo model newest'
 tests=$(awk '!/^#/ && NF >= 5 { print $3 }' "$TOP/selftests/tests" | sort -u)
 gates=$(gate_names)
 configs=$(rig_configs)
@@ -72,7 +72,7 @@ trap verdict EXIT
 # shellcheck disable=SC2086	# names
 [ -z "$gates" ] || "$RIG/gates.sh" results $gates >>"$results"
 build=$W/patched/$BUILD
-if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo; then
+if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model; then
 	"$RIG/build.sh" patched
 	"$RIG/initramfs.sh" tests
 	"$RIG/initramfs.sh" modules "$build"
@@ -105,7 +105,7 @@ for c in $configs; do
 	fi
 	plan_boot "$dir" "$b" "$limit" <"$W/list"
 done >"$W/planned"
-for part in prefixes baseline upstream demo; do
+for part in prefixes baseline upstream demo model; do
 	! wants "$part" || "$RIG/$part.sh" plan
 done >>"$W/planned"
 
@@ -123,7 +123,7 @@ kept=$(grep -c '^kept ' "$W/planned" || :)
 sed -n "s|^[a-z]* \($LOGS/boot/.*\)|\1|p" "$W/planned" | while read -r dir; do
 	judge_boot "$(basename "$dir")" "$dir"
 done >>"$results"
-for part in prefixes baseline upstream demo; do
+for part in prefixes baseline upstream demo model; do
 	! wants "$part" || "$RIG/$part.sh" results >>"$results"
 done
 

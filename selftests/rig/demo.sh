@@ -21,29 +21,6 @@ for g in $groups; do
 	mkdir -p "$dir/$g"
 done
 
-# The same content makes the same archive, so that a boot can be known to be the same
-# The user space of the guests
-guest_archive() {
-	root=$dir/root
-	rm -rf "$root"
-	mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp"
-	install -m 755 "$CACHE/busybox/bin/busybox" "$dir/bin/mem" "$root/bin"
-	install -m 755 "$demo/guest" "$root/init"
-	pack "$root" "$dir/initrd"
-	rm -rf "$root"
-}
-# archive BUILD FILE: an archive with that and the guests' kernel
-archive() {
-	root=$dir/root
-	rm -rf "$root"
-	mkdir -p "$root/demo/commands"
-	awk -v dir="$root/demo/commands" -f "$demo/commands.awk" \
-		"$TOP/Documentation/real-vmm.rst" "$TOP/Documentation/qemu.rst"
-	cp "$1/arch/arm64/boot/Image" "$dir/initrd" "$dir/bin/mem" "$dir/bin/qmp" \
-		"$dir/bin/screen" "$demo/l1.sh" "$demo"/l1-* "$root/demo"
-	pack "$root" "$2"
-	rm -rf "$root"
-}
 # qemu_archive PROGRAM KERNEL FILE: an archive with the patched VMM, which finds its data
 # where the other one has them, and with a distribution's kernel for its guests
 qemu_archive() {
@@ -57,7 +34,7 @@ qemu_archive() {
 	install -m 755 "$1" "$root/qemu/bin"
 	ln -s /usr/share "$root/qemu/share"
 	cp "$2/vmlinuz" "$root/qemu"
-	cat "$dir/initrd" "$dir/modules.cpio" >"$root/qemu/distro.initrd"
+	cat "$LOGS/guests/initrd" "$dir/modules.cpio" >"$root/qemu/distro.initrd"
 	pack "$root" "$3"
 	rm -rf "$root"
 }
@@ -73,7 +50,7 @@ plan_guests() {
 	env=
 	set -- "$@" -- "$CACHE/vmm/vmm.cpio" "$dir/${group%-qemu}.cpio"
 	if [ "$group" = "${group%-qemu}" ]; then
-		archive "$build" "$dir/$group.cpio"
+		"$RIG/guests.sh" "$build" "$dir/$group.cpio" >&2
 	else
 		env='PATCHED=1 '
 		set -- "$@" "$dir/qemu.cpio"
@@ -117,13 +94,11 @@ plan() {
 	"$RIG/initramfs.sh" modules "$W/src/build" >&2
 	"$RIG/initramfs.sh" modules "$W/patched/build" >&2
 	"$RIG/vmm.sh" >&2
-	quietly "building the guests' programs" "$dir/log" make -s -C "$demo" OUT="$dir/bin" >&2
-	guest_archive
+	plan_guests unpatched plain vfio unplug
+	plan_guests patched plain vfio unplug carveout rings nopool
 	program=$("$RIG/qemu.sh")
 	kernel=$("$RIG/distro-guest.sh")
 	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"
-	plan_guests unpatched plain vfio unplug
-	plan_guests patched plain vfio unplug carveout rings nopool
 	plan_guests unpatched-qemu plain vfio refused
 	plan_guests patched-qemu plain vfio bochs vga secondary distro ring barfile ordinary \
 		migrate strict combine fault refused
@@ -213,12 +188,14 @@ results)
 table) ;;
 *) die "plan or results?" ;;
 esac
-"$RIG/tools.sh"
+"$RIG/tools.sh" emulator
 plan >"$dir/boots"
+"$RIG/model.sh" plan >>"$dir/boots"
 boots=$(sed -n 's/^boot //p' "$dir/boots")
 # shellcheck disable=SC2086	# paths of ours, without blanks
 [ -z "$boots" ] || "$RIG/boots.sh" $boots
 results >"$dir/results.tsv"
+"$RIG/model.sh" results >"$dir/model.tsv"
 
 # The rows of the table: which results, and what they say together
 rc=0
@@ -287,5 +264,8 @@ done
 echo
 echo "pictures: $dir/patched/n1/card.png $dir/patched/n2/card.png"
 echo "          $dir/patched-qemu/n1/distro.png $dir/patched-qemu/n2/distro.png"
-echo "logs: $dir"
+echo "logs: $dir $LOGS/model"
+printf '\nThe same with a cache model: what the VMM saw of a framebuffer that its guest maps\nwrite-combine\n\n'
+"$RIG/model.sh" table
+! grep '^fail' "$dir/model.tsv" || rc=1
 exit $rc

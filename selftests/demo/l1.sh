@@ -59,11 +59,18 @@ tell() {
 	guest_ready 60
 }
 said() { grep -qx "$1" report.log; }
-# guest_ready SECONDS: it waits for go (once more)
+# guest_ready SECONDS: it waits for go (once more). Without that, or without a VMM, there
+# is nobody to go on with
 is_ready() { [ "$(grep -cx ready report.log)" -ge "$demo_ready" ]; }
+ready_or_gone() { is_ready || ! kill -0 "$pid" 2>/dev/null; }
 guest_ready() {
 	demo_ready=$((demo_ready + 1))
-	within "$1" is_ready || not_ok "ready-$demo_ready" "$(tail -n 1 report.log)"
+	within "$1" ready_or_gone || :
+	is_ready || {
+		not_ok "ready-$demo_ready" "$(tail -n 1 report.log); VMM: $(tail -n 1 vmm.log)"
+		sed 's/^/# VMM: /' vmm.log
+		finish
+	}
 }
 # start_of DEVICE: where the guest has the BAR that it has told of
 start_of() { awk -v d="$1" '$1 == "bar" && $2 == d { print $3 }' report.log; }

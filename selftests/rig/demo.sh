@@ -66,7 +66,7 @@ plan_guests() {
 		for t in $names; do
 			case $t in
 			rings | nopool) script="rings $t" ;;
-			strict | combine) script="vfio $t" ;;
+			strict) script="vfio $t" ;;
 			bochs | vga | secondary | distro | ring | barfile | ordinary) script="display $t" ;;
 			refused) script="refused ${group%-qemu}" ;;
 			*) script=$t ;;
@@ -101,7 +101,7 @@ plan() {
 	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"
 	plan_guests unpatched-qemu plain vfio refused
 	plan_guests patched-qemu plain vfio bochs vga secondary distro ring barfile ordinary \
-		migrate strict combine fault refused
+		migrate strict refused
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -240,8 +240,7 @@ patched-qemu/ring/.*	the same with the dirty ring
 patched-qemu/barfile/.*	a display in a PCI device's BAR, by resource0_wc
 patched-qemu/ordinary/.*	a display in ordinary memory: another verdict
 patched-qemu/migrate/.*	carve-out to a file, to RAM, to the carve-out
-patched-qemu/fault/.*	a BAR that is asleep: what could not be mapped
-patched-qemu/(strict|combine)/.*	x-barN-memtype, a display beside the devices
+patched-qemu/strict/.*	x-barN-memtype=strict: no write-combining
 .*-qemu/refused/.*	what it refuses, a sentence each, on both kernels
 (un)?patched-qemu/.*|patched-qemu-is-no-other	patched QEMU, nothing of that used: as before
 plain/.*	boot, guest reboot, pause, resume, resets, quit

@@ -4,7 +4,7 @@
 # usage: tools.sh [package] [emulator]
 #
 # Makes sure that the tools are there, with "package" those of the checks and of the
-# Debian package as well, with "emulator" those that build QEMU and write pictures: as
+# Debian package as well, with "emulator" those that build QEMU: as
 # root on Debian missing packages are installed, anywhere else the one command that
 # would is printed. Does nothing, quickly, when nothing is missing.
 
@@ -57,7 +57,6 @@ newer=
 case $wanted in *' emulator '*)
 	have ninja || need ninja-build
 	have pkg-config || need pkg-config
-	have pnmtopng || need netpbm
 	python_has ensurepip || need python3-venv
 	for f in glib-2.0:libglib2.0-dev pixman-1:libpixman-1-dev zlib:zlib1g-dev; do
 		pkg-config --exists "${f%:*}" 2>/dev/null || need "${f#*:}"

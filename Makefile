@@ -29,6 +29,8 @@ help:
 	@echo 'make qemu-tree  qemu-export  the same as tree and export for that series'
 	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
+	@echo 'make overlay  a device-tree overlay with a pool for a board: BASE_DTB=, POOL=vm0,'
+	@echo '              POOL_BASE=0xc0000000, POOL_SIZE=256M, POOL_SHARED=shared'
 	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
 	@echo '              a VMM before the kernel headers have them: DESTDIR=, PREFIX=/usr/local'
 	@echo 'make deb      a Debian package of it that builds itself by DKMS'
@@ -75,6 +77,12 @@ module:
 deb:
 	@$(RIG)/tools.sh package && drivers/deb.sh $(CACHE)/deb
 
+overlay:
+	@mkdir -p $(CACHE)
+	@drivers/overlay.sh $(BASE_DTB) $(CACHE)/carveout-heap.dtbo $(or $(POOL),vm0) \
+		$(or $(POOL_BASE),0xc0000000) $(or $(POOL_SIZE),256M) $(POOL_SHARED)
+	@echo $(CACHE)/carveout-heap.dtbo
+
 headers_install:
 	@install -D -m 644 -t $(DESTDIR)$(or $(PREFIX),/usr/local)/include/linux include/uapi/linux/*.h
 
@@ -82,4 +90,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-tree qemu-export gates bisect debug module deb clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-tree qemu-export gates bisect debug module deb overlay clean

@@ -37,7 +37,13 @@ mkdir -p "$src/Documentation" "$src/arch-arm64" "$out"
 	cpio -pdm --quiet "$src")
 mv "$src/drivers/debian" "$src/debian"
 mv "$src/drivers/dkms.conf" "$src/debian/carveout-heap-dkms.dkms"
-mv "$src/drivers/99-carveout-heap.rules" "$src/debian/carveout-heap-dkms.carveout-heap.udev"
+# Not by dh_installudev, which puts it into /lib on Debian 12: an alias, in later ones
+mv "$src/drivers/60-carveout-heap.rules" "$src/"
+mv "$src/drivers/overlay.sh" "$src/"
+# Not loaded, and no options, until somebody says so
+mkdir "$src/modprobe.d" "$src/modules-load.d"
+mv "$src/drivers/modprobe.conf" "$src/modprobe.d/carveout-heap.conf"
+mv "$src/drivers/modules-load.conf" "$src/modules-load.d/carveout-heap.conf"
 rm "$src/drivers/deb.sh"
 sed -i "s|@MAINTAINER@|$maintainer|; s|@VERSION@|$version|" "$src"/debian/*
 cat >"$src/debian/changelog" <<END

@@ -104,8 +104,10 @@ build_modules() {
 	mkdir -p "$src/dkms" "$dir/modules"
 	deb=$("$TOP/drivers/deb.sh" "$dir/deb")
 	dpkg-deb -x "$deb" "$src/deb"
-	find "$src/deb" -path '*/udev/rules.d/99-carveout-heap.rules' | grep -q . ||
-		die "$deb has no udev rule"
+	for f in udev/rules.d/60-carveout-heap.rules etc/modprobe.d/carveout-heap.conf \
+		etc/modules-load.d/carveout-heap.conf; do
+		find "$src/deb" -path "*/$f" | grep -q . || die "$deb has no $f"
+	done
 	conf=$(find "$src/deb/usr/src" -name dkms.conf)
 	v=${conf%/dkms.conf} v=${v##*/carveout-heap-}
 	mkdir -p "$src/dkms/carveout-heap/$v"

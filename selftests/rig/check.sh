@@ -11,8 +11,9 @@
 
 # prefixes: each series without those after it; baseline: dumps that the unpatched
 # kernel has, too; upstream: the kernel's own tests; demo: guests of a real VMM; model:
-# the same with a cache model; newest: the module on Debian's newest kernel
-parts='prefixes baseline upstream demo model newest'
+# the same with a cache model; newest: the module on Debian's newest kernel; vmm: guests
+# of the patched VMM, which is made where ONLY names it
+parts='prefixes baseline upstream demo model newest vmm'
 tests=$(awk '!/^#/ && NF >= 5 { print $3 }' "$TOP/selftests/tests" | sort -u)
 gates=$(gate_names)
 configs=$(rig_configs)
@@ -43,8 +44,17 @@ if [ -n "${ONLY:-}" ]; then
 	[ -n "$only_tests" ] || configs=
 elif [ -n "${CONFIG:-}" ]; then
 	parts='' gates=''
+else
+	parts=${parts% vmm}
 fi
 wants() { echo "$parts" | tr ' ' '\n' | grep -qx "$1"; }
+# part NAME plan|results
+part() {
+	case $1 in
+	vmm) "$RIG/demo.sh" "$2" vmm ;;
+	*) "$RIG/$1.sh" "$2" ;;
+	esac
+}
 # The comparison is with what our tests wrote, in every configuration
 ! wants baseline || [ -z "${ONLY:-}" ] || {
 	only_tests="$only_tests s2_dump_baseline vfio_dump_baseline"
@@ -72,7 +82,7 @@ trap verdict EXIT
 # shellcheck disable=SC2086	# names
 [ -z "$gates" ] || "$RIG/gates.sh" results $gates >>"$results"
 build=$W/patched/$BUILD
-if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model; then
+if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model || wants vmm; then
 	"$RIG/build.sh" patched
 	"$RIG/initramfs.sh" tests
 	"$RIG/initramfs.sh" modules "$build"
@@ -105,8 +115,8 @@ for c in $configs; do
 	fi
 	plan_boot "$dir" "$b" "$limit" <"$W/list"
 done >"$W/planned"
-for part in prefixes baseline upstream demo model; do
-	! wants "$part" || "$RIG/$part.sh" plan
+for p in prefixes baseline upstream demo model vmm; do
+	! wants "$p" || part "$p" plan
 done >>"$W/planned"
 
 # All that is to be booted, and what has passed before
@@ -123,8 +133,8 @@ kept=$(grep -c '^kept ' "$W/planned" || :)
 sed -n "s|^[a-z]* \($LOGS/boot/.*\)|\1|p" "$W/planned" | while read -r dir; do
 	judge_boot "$(basename "$dir")" "$dir"
 done >>"$results"
-for part in prefixes baseline upstream demo model; do
-	! wants "$part" || "$RIG/$part.sh" results >>"$results"
+for p in prefixes baseline upstream demo model vmm; do
+	! wants "$p" || part "$p" results >>"$results"
 done
 
 say "done; logs are in $LOGS"

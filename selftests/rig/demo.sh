@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: demo.sh [plan|results]
+# usage: demo.sh [plan|results [vmm]]
 #
 # make demo: boots guests on an unmodified VMM in the rig's machine, on a CPU
 # without FEAT_S2FWB and on one with it, on the patched kernel and, where the
 # guest uses nothing of it, on the base kernel; and on the patched VMM, which has
 # displays in the carve-out, the same, with what it refuses on either kernel. Prints a
-# table and where the pictures are. For check.sh, "plan" says which boots it takes and "results" prints
-# what came of them, one a line.
+# table and where the pictures are. For check.sh, "plan" says which boots it takes and
+# "results" prints what came of them, one a line; with "vmm", of those on the patched VMM.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -16,7 +16,13 @@ demo=$TOP/selftests/demo
 mode=${1:-table}
 lock
 dir=$LOGS/demo
-groups='unpatched patched unpatched-qemu patched-qemu'
+case "$mode ${2:-}" in
+'table ') groups='unpatched patched unpatched-qemu patched-qemu' ;;
+'plan vmm' | 'results vmm') groups='unpatched-qemu patched-qemu' ;;
+'plan ' | 'results ') groups='unpatched patched' ;;
+*) die "plan or results?" ;;
+esac
+has() { case " $groups " in *" $1 "*) ;; *) return 1 ;; esac; }
 for g in $groups; do
 	mkdir -p "$dir/$g"
 done
@@ -94,8 +100,13 @@ plan() {
 	"$RIG/initramfs.sh" modules "$W/src/build" >&2
 	"$RIG/initramfs.sh" modules "$W/patched/build" >&2
 	"$RIG/vmm.sh" >&2
-	plan_guests unpatched plain vfio unplug
-	plan_guests patched plain vfio unplug carveout rings nopool
+	if has patched; then
+		plan_guests unpatched plain vfio unplug
+		plan_guests patched plain vfio unplug carveout rings nopool
+	fi
+	has patched-qemu || return 0
+	"$RIG/guests.sh" "$W/src/build" "$dir/unpatched.cpio" >&2
+	"$RIG/guests.sh" "$W/patched/build" "$dir/patched.cpio" >&2
 	program=$("$RIG/qemu.sh")
 	kernel=$("$RIG/distro-guest.sh")
 	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"
@@ -171,8 +182,10 @@ results() {
 			grep -q ^fail "$dir/$g/$c.tsv" || [ ! -f "$dir/$g/$c/key" ] ||
 				mv "$dir/$g/$c/key" "$dir/$g/$c/passed"
 		done
-		same_as "$c" unpatched patched same-as-unpatched
-		same_as "$c" unpatched unpatched-qemu patched-qemu-is-no-other
+		! has patched || same_as "$c" unpatched patched same-as-unpatched
+		if has patched && has patched-qemu; then
+			same_as "$c" unpatched unpatched-qemu patched-qemu-is-no-other
+		fi
 	done
 }
 
@@ -185,8 +198,6 @@ results)
 	results
 	exit
 	;;
-table) ;;
-*) die "plan or results?" ;;
 esac
 "$RIG/tools.sh" emulator
 plan >"$dir/boots"

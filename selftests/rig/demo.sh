@@ -55,12 +55,10 @@ plan_guests() {
 	[ "${group%-qemu}" = patched ] || build=$W/src/$BUILD
 	env=
 	set -- "$@" -- "$CACHE/vmm/vmm.cpio" "$dir/${group%-qemu}.cpio"
-	if [ "$group" = "${group%-qemu}" ]; then
-		"$RIG/guests.sh" "$build" "$dir/$group.cpio" >&2
-	else
+	[ "$group" = "${group%-qemu}" ] || {
 		env='PATCHED=1 '
 		set -- "$@" "$dir/qemu.cpio"
-	fi
+	}
 	names=
 	while [ "$1" != -- ]; do
 		names="$names $1"
@@ -100,13 +98,13 @@ plan() {
 	"$RIG/initramfs.sh" modules "$W/src/build" >&2
 	"$RIG/initramfs.sh" modules "$W/patched/build" >&2
 	"$RIG/vmm.sh" >&2
+	"$RIG/guests.sh" "$W/src/build" "$dir/unpatched.cpio" >&2
+	"$RIG/guests.sh" "$W/patched/build" "$dir/patched.cpio" >&2
 	if has patched; then
 		plan_guests unpatched plain vfio unplug
 		plan_guests patched plain vfio unplug carveout rings nopool
 	fi
 	has patched-qemu || return 0
-	"$RIG/guests.sh" "$W/src/build" "$dir/unpatched.cpio" >&2
-	"$RIG/guests.sh" "$W/patched/build" "$dir/patched.cpio" >&2
 	program=$("$RIG/qemu.sh")
 	kernel=$("$RIG/distro-guest.sh")
 	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"

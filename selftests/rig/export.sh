@@ -11,6 +11,7 @@
 # or by whom it is made.
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/cover.sh"
 lock
 
 tree=${TREE:-$W/tree} to=${1:-$PATCHES} refs=${RIG_REFS:-refs/heads}
@@ -55,21 +56,7 @@ fmt() {
 	new=$tmp/$1/0000-cover-letter.patch
 	# base-commit is what our own tree calls it, wherever this one came from.
 	sed -i "s/^base-commit: .*/base-commit: $(git -C "$W/src" rev-parse base)/" "$new"
-	count=$(sed -n 's/^Subject: \[\([^]]*\)\].*/\1/p;/^$/q' "$new")
-	{
-		if [ -f "$cover" ]; then
-			# up to the shortlog, whose first line is "Name (N):"
-			awk '/^[^ ].* \([0-9]+\):$/ { exit } { print }' "$cover" |
-				sed "1,/^\$/s,^Subject: \[[^]]*\],Subject: [$count],"
-		else
-			# no date but that of the last commit
-			awk '/^[^ ].* \([0-9]+\):$/ { exit } { print }' "$new" |
-				sed "1,/^\$/s/^Date: .*/Date: $(git -C "$tree" log -1 --format=%aD "$refs/$1")/
-				     1,/^\$/s|^From: .*|From: $(git -C "$tree" log -1 --format='%an <%ae>' "$refs/$1")|"
-		fi
-		awk '/^[^ ].* \([0-9]+\):$/ { p = 1 } p { print }' "$new"
-	} >"$tmp/cover"
-	mv "$tmp/cover" "$new"
+	keep_cover "$cover" "$new" "$tree" "$refs/$1"
 }
 prev=$base
 for s in $(series_upto); do

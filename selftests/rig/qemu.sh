@@ -15,6 +15,7 @@
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/cover.sh"
 mode=${1:-build}
 case $mode in
 build | tree | export) ;;
@@ -93,26 +94,11 @@ export_to() {
 		die "$from has no branch memtype on top of base"
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
-	cover=$series/0000-cover-letter.patch
 	GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost \
 		git -C "$from" -c core.abbrev=12 -c core.quotePath=false format-patch -q \
 		--numbered --cover-letter --zero-commit --no-signature --base=base \
 		-o "$tmp" base..memtype
-	new=$tmp/0000-cover-letter.patch
-	count=$(sed -n 's/^Subject: \[\([^]]*\)\].*/\1/p;/^$/q' "$new")
-	{
-		if [ -f "$cover" ]; then
-			# up to the shortlog, whose first line is "Name (N):"
-			awk '/^[^ ].* \([0-9]+\):$/ { exit } { print }' "$cover" |
-				sed "1,/^\$/s,^Subject: \[[^]]*\],Subject: [$count],"
-		else
-			awk '/^[^ ].* \([0-9]+\):$/ { exit } { print }' "$new" |
-				sed "1,/^\$/s/^Date: .*/Date: $(git -C "$from" log -1 --format=%aD memtype)/
-				     1,/^\$/s|^From: .*|From: $(git -C "$from" log -1 --format='%an <%ae>' memtype)|"
-		fi
-		awk '/^[^ ].* \([0-9]+\):$/ { p = 1 } p { print }' "$new"
-	} >"$tmp/cover"
-	mv "$tmp/cover" "$new"
+	keep_cover "$series/0000-cover-letter.patch" "$tmp/0000-cover-letter.patch" "$from" memtype
 	mkdir -p "$1"
 	find "$1" -maxdepth 1 -name '[0-9]*.patch' -delete
 	cp "$tmp"/*.patch "$1"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # needs: series
-# inputs: series selftests/rig/tree.sh selftests/rig/export.sh
+# inputs: series selftests/rig/tree.sh selftests/rig/export.sh selftests/rig/cover.sh
 #
 # A tree made from the series, exported, is the series. Blob hashes and line
 # numbers are those of the point release it was exported from: on another one

@@ -22,15 +22,6 @@
 #define WORDS	(SIZE / 8)
 #define LINES	(SIZE / CACHE_LINE)
 
-/* What the model has counted by now */
-static struct cache_counters count(struct __test_metadata *_metadata)
-{
-	struct cache_counters c;
-
-	ASSERT_TRUE(cache_counters(&c));
-	return c;
-}
-
 FIXTURE(alias) {
 	void *nc;
 	void *buf;
@@ -106,7 +97,7 @@ TEST_F(alias, kernel_reads)
 
 	if (!variant->mapped) {
 		EXPECT_EQ(n, -EIO);
-		EXPECT_EQ(count(_metadata).fills, 0);
+		EXPECT_EQ(cache_count().fills, 0);
 		return;
 	}
 	/* Into the cache, and right; and the next time what it was */
@@ -115,7 +106,7 @@ TEST_F(alias, kernel_reads)
 	cache_fill(self->nc, SIZE, 2);
 	EXPECT_EQ(by_the_kernel(self->buf, self->nc, false), SIZE);
 	EXPECT_EQ(cache_wrong(self->buf, SIZE, 2), WORDS);
-	EXPECT_EQ(count(_metadata).lost_lines, LINES);
+	EXPECT_EQ(cache_count().lost_lines, LINES);
 }
 
 TEST_F(alias, kernel_writes)
@@ -127,7 +118,7 @@ TEST_F(alias, kernel_writes)
 	if (!variant->mapped) {
 		EXPECT_EQ(n, -EIO);
 		EXPECT_EQ(cache_wrong(self->nc, SIZE, 1), 0);
-		EXPECT_EQ(count(_metadata).fills, 0);
+		EXPECT_EQ(cache_count().fills, 0);
 		return;
 	}
 	EXPECT_EQ(n, SIZE);

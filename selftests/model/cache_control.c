@@ -26,15 +26,6 @@
 #define WORDS	(SIZE / 8)
 #define LINES	(SIZE / CACHE_LINE)
 
-/* What the model has counted by now */
-static struct cache_counters count(struct __test_metadata *_metadata)
-{
-	struct cache_counters c;
-
-	ASSERT_TRUE(cache_counters(&c));
-	return c;
-}
-
 FIXTURE(control) {
 	void *wb[2];
 	void *nc[2];
@@ -64,15 +55,15 @@ FIXTURE_TEARDOWN(control)
 /* Counters of a machine without a model would be nothing but ones, or a fault */
 TEST_F(control, counters)
 {
-	EXPECT_EQ(count(_metadata).hits, 0);
-	EXPECT_EQ(count(_metadata).evict, 0);
+	EXPECT_EQ(cache_count().hits, 0);
+	EXPECT_EQ(cache_count().evict, 0);
 	EXPECT_EQ(cache_not_zero(self->wb[0], SIZE), 0);
-	EXPECT_EQ(count(_metadata).fills, LINES);
-	EXPECT_EQ(count(_metadata).hits, WORDS - LINES);
+	EXPECT_EQ(cache_count().fills, LINES);
+	EXPECT_EQ(cache_count().hits, WORDS - LINES);
 	cache_evict(16);
-	EXPECT_EQ(count(_metadata).evict, 16);
+	EXPECT_EQ(cache_count().evict, 16);
 	cache_reset();
-	EXPECT_EQ(count(_metadata).fills, 0);
+	EXPECT_EQ(cache_count().fills, 0);
 }
 
 TEST_F(control, wb_and_wb)
@@ -81,7 +72,7 @@ TEST_F(control, wb_and_wb)
 		cache_fill(self->wb[i % 2], SIZE, i);
 		EXPECT_EQ(cache_wrong(self->wb[1 - i % 2], SIZE, i), 0);
 	}
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
 }
 
 TEST_F(control, nc_and_nc)
@@ -90,22 +81,22 @@ TEST_F(control, nc_and_nc)
 		cache_fill(self->nc[i % 2], SIZE, i);
 		EXPECT_EQ(cache_wrong(self->nc[1 - i % 2], SIZE, i), 0);
 	}
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
-	EXPECT_EQ(count(_metadata).hits + count(_metadata).fills, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
+	EXPECT_EQ(cache_count().hits + cache_count().fills, 0);
 }
 
 TEST_F(control, nc_reads_what_wb_wrote)
 {
 	cache_fill(self->wb[0], SIZE, 1);
 	EXPECT_EQ(cache_wrong(self->nc[0], SIZE, 1), WORDS);
-	EXPECT_EQ(count(_metadata).passed_reads, WORDS);
-	EXPECT_EQ(count(_metadata).lost_lines, LINES);
+	EXPECT_EQ(cache_count().passed_reads, WORDS);
+	EXPECT_EQ(cache_count().lost_lines, LINES);
 
 	cache_reset();
 	cache_clean_inval(self->wb[0], SIZE);
 	EXPECT_EQ(cache_wrong(self->nc[0], SIZE, 1), 0);
-	EXPECT_EQ(count(_metadata).write_backs, LINES);
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
+	EXPECT_EQ(cache_count().write_backs, LINES);
+	EXPECT_EQ(cache_count().lost_lines, 0);
 }
 
 TEST_F(control, wb_reads_what_nc_wrote)
@@ -113,12 +104,12 @@ TEST_F(control, wb_reads_what_nc_wrote)
 	cache_fill(self->nc[0], SIZE, 1);
 	/* Nothing was in the cache */
 	EXPECT_EQ(cache_wrong(self->wb[0], SIZE, 1), 0);
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
 
 	cache_fill(self->nc[0], SIZE, 2);
 	EXPECT_EQ(cache_wrong(self->wb[0], SIZE, 2), WORDS);
-	EXPECT_EQ(count(_metadata).stale_reads, WORDS);
-	EXPECT_EQ(count(_metadata).lost_lines, LINES);
+	EXPECT_EQ(cache_count().stale_reads, WORDS);
+	EXPECT_EQ(cache_count().lost_lines, LINES);
 
 	/* By the other mapping: it is the address in memory that counts */
 	cache_clean_inval(self->nc[0], SIZE);
@@ -130,12 +121,12 @@ TEST_F(control, wb_writes_over_what_nc_wrote)
 	cache_fill(self->wb[0], SIZE, 1);
 	cache_fill(self->nc[0], SIZE, 2);
 	EXPECT_EQ(cache_wrong(self->nc[0], SIZE, 2), 0);
-	EXPECT_EQ(count(_metadata).passed_writes, WORDS);
+	EXPECT_EQ(cache_count().passed_writes, WORDS);
 
 	cache_clean_inval(self->wb[0], SIZE);
 	EXPECT_EQ(cache_wrong(self->nc[0], SIZE, 2), WORDS);
 	EXPECT_EQ(cache_wrong(self->nc[0], SIZE, 1), 0);
-	EXPECT_EQ(count(_metadata).lost_lines, LINES);
+	EXPECT_EQ(cache_count().lost_lines, LINES);
 }
 
 /* The same without an instruction that says so: lines leave by themselves */
@@ -145,15 +136,15 @@ TEST_F(control, eviction)
 	cache_evict(1);
 	/* One line for each of these accesses, of which there are more than lines */
 	cache_not_zero(self->nc[0] + SIZE - 4096, 4096);
-	EXPECT_EQ(count(_metadata).evictions, 4096 / 8);
-	while (count(_metadata).evictions < LINES)
+	EXPECT_EQ(cache_count().evictions, 4096 / 8);
+	while (cache_count().evictions < LINES)
 		cache_not_zero(self->nc[0] + SIZE - 4096, 4096);
 	cache_evict(0);
 
-	EXPECT_EQ(count(_metadata).write_backs, LINES);
+	EXPECT_EQ(cache_count().write_backs, LINES);
 	cache_reset();
 	EXPECT_EQ(cache_wrong(self->nc[0], SIZE, 1), 0);
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
 }
 
 TEST_F(control, clean_keeps_lines)
@@ -167,7 +158,7 @@ TEST_F(control, clean_keeps_lines)
 	/* Clean: they are not written again */
 	cache_clean_inval(self->wb[0], SIZE);
 	EXPECT_EQ(cache_wrong(self->wb[0], SIZE, 2), 0);
-	EXPECT_EQ(count(_metadata).write_backs, LINES);
+	EXPECT_EQ(cache_count().write_backs, LINES);
 }
 
 /* What is to persist is in memory as well */
@@ -261,15 +252,15 @@ TEST_F(control, accesses_wb)
 {
 	cache_evict(1);
 	all_accesses(_metadata, self->wb[0]);
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
-	EXPECT_GT(count(_metadata).evictions, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
+	EXPECT_GT(cache_count().evictions, 0);
 }
 
 TEST_F(control, accesses_nc)
 {
 	all_accesses(_metadata, self->nc[0]);
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
-	EXPECT_EQ(count(_metadata).fills, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
+	EXPECT_EQ(cache_count().fills, 0);
 }
 
 /* On two CPUs at once: the exclusives, and the atomics of FEAT_LSE, 16 bytes too */
@@ -327,14 +318,14 @@ TEST_F(control, atomics_wb)
 {
 	cache_evict(1);
 	atomics(_metadata, self->wb[0]);
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
-	EXPECT_GT(count(_metadata).evictions, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
+	EXPECT_GT(cache_count().evictions, 0);
 }
 
 TEST_F(control, atomics_nc)
 {
 	atomics(_metadata, self->nc[0]);
-	EXPECT_EQ(count(_metadata).lost_lines, 0);
+	EXPECT_EQ(cache_count().lost_lines, 0);
 }
 
 /* Code that is in a dirty line, and then in no line at all */
@@ -346,7 +337,7 @@ TEST_F(control, instructions)
 	WRITE_ONCE(code[0], 0x52800540);	/* mov w0, #42 */
 	WRITE_ONCE(code[1], 0xd65f03c0);	/* ret */
 	EXPECT_EQ(((int (*)(void))code)(), 42);
-	EXPECT_EQ(count(_metadata).write_backs, 0);
+	EXPECT_EQ(cache_count().write_backs, 0);
 	cache_clean_inval(code, 4096);
 	EXPECT_EQ(((int (*)(void))code)(), 42);
 	munmap(code, 4096);

@@ -15,7 +15,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 
 #include <linux/kvm_memtype.h>
 #include <linux/sizes.h>
@@ -193,27 +192,11 @@ static void look(void)
 	}
 }
 
-static unsigned int number(const char *name, unsigned int otherwise)
-{
-	const char *val = getenv(name);
-
-	return val ? strtoul(val, NULL, 0) : otherwise;
-}
-
-static unsigned int random_seed(void)
-{
-	unsigned int seed = 1;
-
-	/* Anything will do, as it is printed */
-	(void)!getrandom(&seed, sizeof(seed), GRND_NONBLOCK);
-	return number("MT_SEED", seed);
-}
-
 /* The window has nothing but @first to begin with */
 static void replace_under_writers(u32 slot_flags, unsigned int first,
 				  const unsigned int *choice, int nr)
 {
-	unsigned int rounds = number("MT_ROUNDS", 4000), seed = random_seed();
+	unsigned int rounds = mt_number("MT_ROUNDS", 4000), seed = mt_seed();
 	u64 runs = 0, refused = 0, failed = 0;
 	pthread_t threads[NR_VCPUS];
 	unsigned int round;
@@ -382,14 +365,14 @@ static void expect_places(struct kvm_vm *vm, void *hva, unsigned int in_ram)
 /* Moved under a vCPU that counts in each page; no count is lost, no type is wrong */
 TEST_F_TIMEOUT(blobs, evicted_and_back, 300)
 {
-	unsigned int rounds = number("MT_ROUNDS", 4000), in_ram = 0, round, from, nr, seed;
+	unsigned int rounds = mt_number("MT_ROUNDS", 4000), in_ram = 0, round, from, nr, seed;
 	struct kvm_vm *vm;
 	pthread_t thread;
 	void *hva;
 	int fd, i;
 
 	mt_require_pfnmap();
-	seed = random_seed();
+	seed = mt_seed();
 	ksft_print_msg("MT_ROUNDS=%u MT_SEED=%u\n", rounds, seed);
 	srandom(seed);
 	vm = mt_vm_create(&counter.vcpu, SIZE);
@@ -450,7 +433,7 @@ TEST_F_TIMEOUT(blobs, write_protected, 300)
 		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
 		.flags = MEMTYPE_TEST_MKWRITE,
 	};
-	unsigned int rounds = number("MT_ROUNDS", 4000), round, seed, from, nr;
+	unsigned int rounds = mt_number("MT_ROUNDS", 4000), round, seed, from, nr;
 	struct kvm_vm *vm;
 	pthread_t thread;
 	u64 entries = 0;
@@ -458,7 +441,7 @@ TEST_F_TIMEOUT(blobs, write_protected, 300)
 	int fd, i;
 
 	mt_require_pfnmap();
-	seed = random_seed();
+	seed = mt_seed();
 	ksft_print_msg("MT_ROUNDS=%u MT_SEED=%u\n", rounds, seed);
 	srandom(seed);
 	vm = mt_vm_create(&counter.vcpu, SIZE);

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <time.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/wait.h>
 
 #include <linux/kvm_memtype.h>
@@ -864,13 +863,6 @@ static void print_ops(const struct op *ops, unsigned int nr)
 			       ops[i].a, ops[i].b, ops[i].c, ops[i].d, ops[i].flags);
 }
 
-static unsigned int number(const char *name, unsigned int otherwise)
-{
-	const char *val = getenv(name);
-
-	return val ? strtoul(val, NULL, 0) : otherwise;
-}
-
 static void share(void)
 {
 	mt_require_pfnmap();
@@ -912,13 +904,11 @@ static const struct regression {
 
 static void fuzz(bool noise)
 {
-	unsigned int left = number("MT_OPS", 10000), seed = 1, nr;
+	unsigned int left = mt_number("MT_OPS", 10000), seed, nr;
 	struct op ops[OPS_A_VM];
 
 	share();
-	/* Anything will do, as it is printed */
-	(void)!getrandom(&seed, sizeof(seed), GRND_NONBLOCK);
-	seed = number("MT_SEED", seed);
+	seed = mt_seed();
 	ksft_print_msg("MT_OPS=%u MT_SEED=%u\n", left, seed);
 
 	for (; left; left -= nr, seed++) {

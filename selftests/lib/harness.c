@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Skipping, from helpers, too; see harness.h */
+/* Skipping, from helpers, too, and numbers that are asked for; see harness.h */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -22,4 +24,19 @@ void mt_skip(const char *fmt, ...)
 	snprintf(mt_skip_reason, sizeof(reason), "%s", reason);
 	fflush(stdout);
 	_exit(KSFT_SKIP);
+}
+
+unsigned int mt_number(const char *name, unsigned int otherwise)
+{
+	const char *val = getenv(name);
+
+	return val ? strtoul(val, NULL, 0) : otherwise;
+}
+
+unsigned int mt_seed(void)
+{
+	unsigned int seed = 1;
+
+	(void)!getrandom(&seed, sizeof(seed), GRND_NONBLOCK);
+	return mt_number("MT_SEED", seed);
 }

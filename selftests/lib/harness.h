@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the tests have beyond kselftest_harness.h and libkvm's assertions: helpers
- * that may skip the test, and error numbers.
+ * that may skip the test, error numbers, and numbers that whoever runs them chooses.
  */
 #ifndef SELFTEST_HARNESS_H
 #define SELFTEST_HARNESS_H
@@ -44,5 +44,10 @@ extern char *mt_skip_reason;
 		do_##name();						\
 	}								\
 	static void do_##name(void)
+
+/* What the environment says of @name, a number in C's notation, or @otherwise */
+unsigned int mt_number(const char *name, unsigned int otherwise);
+/* For srandom(): MT_SEED=, or any; the test prints it */
+unsigned int mt_seed(void);
 
 #endif /* SELFTEST_HARNESS_H */

@@ -195,11 +195,9 @@ static void stop(FIXTURE_DATA(barrier) *self)
 
 FIXTURE_SETUP(barrier)
 {
-	char *rounds = getenv("MT_ROUNDS");
-
 	MT_SKIP_TO_HARNESS();
 	mt_require_pfnmap();
-	self->rounds = rounds ? strtoul(rounds, NULL, 0) : 1000;
+	self->rounds = mt_number("MT_ROUNDS", 1000);
 }
 
 FIXTURE_TEARDOWN(barrier)

@@ -330,12 +330,34 @@ static const struct memtype_test_config evictable = {
 	.flags = MEMTYPE_TEST_EVICTABLE,
 };
 
+/* A vCPU that counts in each page of a piece */
 static struct {
+	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
+	void *hva;
+	int fd;
+	unsigned int rounds;
+	pthread_t thread;
 	struct mt_result result;
 	bool stop;
 	u64 passes;
 } counter;
+
+static void counter_create(const struct memtype_test_config *config)
+{
+	unsigned int seed;
+
+	mt_require_pfnmap();
+	seed = mt_seed();
+	counter.rounds = mt_number("MT_ROUNDS", 4000);
+	ksft_print_msg("MT_ROUNDS=%u MT_SEED=%u\n", counter.rounds, seed);
+	srandom(seed);
+	counter.vm = mt_vm_create(&counter.vcpu, SIZE);
+	counter.fd = mt_test_open(config);
+	counter.hva = mt_mmap(counter.fd, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	memset(counter.hva, 0, PIECE);
+	MT_EXPECT_ERRNO(mt_set_slot(counter.vm, 0, MT_GPA, PIECE, counter.hva), 0);
+}
 
 static void *count_pages(void *unused)
 {
@@ -348,78 +370,85 @@ static void *count_pages(void *unused)
 	return NULL;
 }
 
+static void counter_start(void)
+{
+	pthread_create(&counter.thread, NULL, count_pages, NULL);
+}
+
+/* No access has failed in @round rounds, and no count is lost */
+static void counter_stop(unsigned int round)
+{
+	int i;
+
+	WRITE_ONCE(counter.stop, true);
+	pthread_join(counter.thread, NULL);
+	TEST_ASSERT(!counter.result.run_errno && !counter.result.exit_reason &&
+		    !counter.result.esr, "After %u rounds: %s", round,
+		    mt_outcome(&counter.result));
+	/* Once more, to see where everything is */
+	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
+	counter.passes++;
+	for (i = 0; i < PIECE_PAGES; i++)
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(counter.hva + i * SZ_4K)), counter.passes);
+}
+
+static void counter_end(void)
+{
+	kvm_vm_free(counter.vm);
+	munmap(counter.hva, PIECE);
+	close(counter.fd);
+}
+
 /* Bit n is set: page n is in system memory */
-static void expect_places(struct kvm_vm *vm, void *hva, unsigned int in_ram)
+static void expect_places(unsigned int in_ram)
 {
 	int i;
 
 	for (i = 0; i < PIECE_PAGES; i++) {
 		bool ram = in_ram & BIT(i);
 
-		TEST_ASSERT_EQ(host_pte(hva + i * SZ_4K).type,
+		TEST_ASSERT_EQ(host_pte(counter.hva + i * SZ_4K).type,
 			       ram ? MEMTYPE_TEST_WB : MEMTYPE_TEST_NC);
-		mt_expect_type(vm, MT_GPA + i * SZ_4K, ram ? S2_WB : S2_NC, NULL);
+		mt_expect_type(counter.vm, MT_GPA + i * SZ_4K, ram ? S2_WB : S2_NC, NULL);
 	}
 }
 
 /* Moved under a vCPU that counts in each page; no count is lost, no type is wrong */
 TEST_F_TIMEOUT(blobs, evicted_and_back, 300)
 {
-	unsigned int rounds = mt_number("MT_ROUNDS", 4000), in_ram = 0, round, from, nr, seed;
-	struct kvm_vm *vm;
-	pthread_t thread;
-	void *hva;
-	int fd, i;
+	unsigned int in_ram = 0, round, from, nr;
 
-	mt_require_pfnmap();
-	seed = mt_seed();
-	ksft_print_msg("MT_ROUNDS=%u MT_SEED=%u\n", rounds, seed);
-	srandom(seed);
-	vm = mt_vm_create(&counter.vcpu, SIZE);
-	fd = mt_test_open(&evictable);
-	hva = mt_mmap(fd, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	memset(hva, 0, PIECE);
-	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, PIECE, hva), 0);
+	counter_create(&evictable);
 
 	/* One after the other, to see each step */
 	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
-	expect_places(vm, hva, 0);
-	mt_evict(fd, SZ_4K, SZ_8K, true);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, PIECE, 0), PIECE_PAGES - 2);
+	expect_places(0);
+	mt_evict(counter.fd, SZ_4K, SZ_8K, true);
+	TEST_ASSERT_EQ(s2_count(counter.vm, MT_GPA, PIECE, 0), PIECE_PAGES - 2);
 	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
-	expect_places(vm, hva, 0x6);
-	mt_evict(fd, 0, PIECE, false);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, PIECE, 0), 0);
+	expect_places(0x6);
+	mt_evict(counter.fd, 0, PIECE, false);
+	TEST_ASSERT_EQ(s2_count(counter.vm, MT_GPA, PIECE, 0), 0);
 	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
-	expect_places(vm, hva, 0);
+	expect_places(0);
 	counter.passes = 3;
 
-	pthread_create(&thread, NULL, count_pages, NULL);
-	for (round = 0; round < rounds && !READ_ONCE(counter.result.run_errno); round++) {
+	counter_start();
+	for (round = 0; round < counter.rounds && !READ_ONCE(counter.result.run_errno); round++) {
 		from = random() % PIECE_PAGES;
 		nr = 1 + random() % (PIECE_PAGES - from);
-		mt_evict(fd, from * SZ_4K, nr * SZ_4K, round & 1);
+		mt_evict(counter.fd, from * SZ_4K, nr * SZ_4K, round & 1);
 		if (round & 1)
 			in_ram |= GENMASK(from + nr - 1, from);
 		else
 			in_ram &= ~GENMASK(from + nr - 1, from);
 		usleep(BETWEEN_US);
 	}
-	WRITE_ONCE(counter.stop, true);
-	pthread_join(thread, NULL);
-	TEST_ASSERT(!counter.result.run_errno && !counter.result.exit_reason &&
-		    !counter.result.esr, "After %u moves: %s", round,
-		    mt_outcome(&counter.result));
-	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
-	counter.passes++;
-	expect_places(vm, hva, in_ram);
-	for (i = 0; i < PIECE_PAGES; i++)
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), counter.passes);
-	ksft_print_msg("%u moves under %lu passes\n", rounds, (unsigned long)counter.passes);
-	TEST_ASSERT(counter.passes > rounds / 80, "Too few passes");
-	kvm_vm_free(vm);
-	munmap(hva, PIECE);
-	close(fd);
+	counter_stop(round);
+	expect_places(in_ram);
+	ksft_print_msg("%u moves under %lu passes\n", round, (unsigned long)counter.passes);
+	TEST_ASSERT(counter.passes > counter.rounds / 80, "Too few passes");
+	counter_end();
 }
 
 /*
@@ -433,46 +462,24 @@ TEST_F_TIMEOUT(blobs, write_protected, 300)
 		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
 		.flags = MEMTYPE_TEST_MKWRITE,
 	};
-	unsigned int rounds = mt_number("MT_ROUNDS", 4000), round, seed, from, nr;
-	struct kvm_vm *vm;
-	pthread_t thread;
+	unsigned int round, from, nr;
 	u64 entries = 0;
-	void *hva;
-	int fd, i;
 
-	mt_require_pfnmap();
-	seed = mt_seed();
-	ksft_print_msg("MT_ROUNDS=%u MT_SEED=%u\n", rounds, seed);
-	srandom(seed);
-	vm = mt_vm_create(&counter.vcpu, SIZE);
-	fd = mt_test_open(&config);
-	hva = mt_mmap(fd, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	memset(hva, 0, PIECE);
-	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, PIECE, hva), 0);
-
-	pthread_create(&thread, NULL, count_pages, NULL);
-	for (round = 0; round < rounds && !READ_ONCE(counter.result.run_errno); round++) {
+	counter_create(&config);
+	counter_start();
+	for (round = 0; round < counter.rounds && !READ_ONCE(counter.result.run_errno); round++) {
 		from = random() % PIECE_PAGES;
 		nr = 1 + random() % (PIECE_PAGES - from);
-		entries += mt_wrprotect(fd, from * SZ_4K, nr * SZ_4K);
+		entries += mt_wrprotect(counter.fd, from * SZ_4K, nr * SZ_4K);
 		usleep(random() % BETWEEN_US);
 	}
-	WRITE_ONCE(counter.stop, true);
-	pthread_join(thread, NULL);
-	TEST_ASSERT(!counter.result.run_errno && !counter.result.exit_reason &&
-		    !counter.result.esr, "After %u rounds: %s", round,
-		    mt_outcome(&counter.result));
-	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
-	counter.passes++;
-	for (i = 0; i < PIECE_PAGES; i++)
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), counter.passes);
-	mt_expect_nc(vm, MT_GPA, PIECE, "counted");
+	counter_stop(round);
+	mt_expect_nc(counter.vm, MT_GPA, PIECE, "counted");
 	ksft_print_msg("%lu entries write-protected under %lu passes\n", (unsigned long)entries,
 		       (unsigned long)counter.passes);
-	TEST_ASSERT(counter.passes > rounds / 80 && entries > rounds / 80, "Too few");
-	kvm_vm_free(vm);
-	munmap(hva, PIECE);
-	close(fd);
+	TEST_ASSERT(counter.passes > counter.rounds / 80 && entries > counter.rounds / 80,
+		    "Too few");
+	counter_end();
 }
 
 /* A flagged slot refuses what is in system memory, and takes it when it is back */

@@ -7,8 +7,8 @@
 # modules against it: the base kernel, or the series up to SERIES (or to COMMIT). The
 # configuration is tinyconfig plus the fragments of arch-arm64/configs, every
 # line of which must survive. DEBUG=1 adds debug.config, in a directory of its
-# own. RIG_ONLY=: compile these directories of the kernel ("selftests": KVM's and
-# vfio's selftests), and link no kernel.
+# own. RIG_ONLY=: make these targets of the kernel, objects or directories
+# ("selftests": KVM's and vfio's selftests), and link no kernel.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -144,9 +144,9 @@ mkdir -p "$out/kvm/tools" "$out/vfio"
 git -C "$tree" diff --name-only --diff-filter=A base "$commit" -- tools/testing/selftests |
 	sed -n 's,^tools/testing/selftests/\(.*_test\|kvm/.*\)\.c$,\1,p' >"$out/own-tests"
 if [ -n "${RIG_ONLY:-}" ]; then
-	dirs=$(echo "$RIG_ONLY" | tr ' ' '\n' | grep '/$' || :)
-	# shellcheck disable=SC2086	# directories of the kernel
-	[ -z "$dirs" ] || quietly "compiling" "$log" kmake $dirs
+	targets=$(echo "$RIG_ONLY" | tr ' ' '\n' | grep -vx selftests || :)
+	# shellcheck disable=SC2086	# objects and directories of the kernel
+	[ -z "$targets" ] || quietly "compiling" "$log" kmake $targets
 	case " $RIG_ONLY " in
 	*' selftests '*) quietly "building the KVM selftests" "$log" selftests ;;
 	esac

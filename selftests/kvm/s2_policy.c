@@ -208,9 +208,7 @@ ROW(nc_in_wb_remap_granted,	0,	NC,	WB,	POP | G,	NC_OR_EARLY,	SZ_4K);
 
 /*
  * RAM, which the kernel has mapped as well. That KVM cleans it to the point of coherency
- * before a guest has it Normal-NC cannot be seen here: QEMU has no caches and does nothing
- * for DC CIVAC, not even look up the address, and the rig's kernel has neither kprobes nor
- * a function tracer that would count the calls.
+ * before a guest has it Normal-NC is seen in cache_kvm, where there is a cache.
  */
 ROW(wb_ram,			0,	WB,	WB,	RAM,		S2(WB),		SZ_4K);
 ROW(nc_ram,			0,	NC,	NC,	RAM,		S2(NC),		SZ_4K);

@@ -14,6 +14,13 @@
 
 #define CACHE_LINE	64
 
+/* The part of the range that is RAM, and by what tests get it; what one left is undone */
+#define CACHE_RAM_BASE	0xBC000000UL
+#define CACHE_RAM_LOAD	"rmmod reserved_ram 2>/dev/null; "			\
+			"insmod /modules/reserved_ram.ko base=0xBC000000 size=0x4000000"
+#define CACHE_RAM_UNLOAD "rmmod reserved_ram"
+#define CACHE_RAM_NODE	"/dev/reserved_ram"
+
 /* By the module cache_model, in the order of its registers */
 struct cache_counters {
 	__u64 hits;

@@ -35,9 +35,9 @@ FIXTURE_VARIANT(alias) {
 };
 
 FIXTURE_VARIANT_ADD(alias, ram) {
-	.insmod = "insmod /modules/reserved_ram.ko base=0xBC000000 size=0x4000000",
-	.rmmod = "rmmod reserved_ram",
-	.node = "/dev/reserved_ram",
+	.insmod = CACHE_RAM_LOAD,
+	.rmmod = CACHE_RAM_UNLOAD,
+	.node = CACHE_RAM_NODE,
 	.mapped = true,
 };
 

@@ -66,7 +66,10 @@ build() {
 }
 
 index "$W/src" >"$G/bisect.base"
+last=$SERIES
 for s in $(series_upto); do
+	# With the options of the series up to here
+	SERIES=$s
 	end=$(git -C "$tree" rev-parse "refs/rig/$s")
 	range=$(series_before "$s")..$end
 	nr=$(git -C "$tree" rev-list --count "$range")
@@ -75,8 +78,8 @@ for s in $(series_upto); do
 		n=$((n + 1))
 		say "$s $n/$nr $(git -C "$tree" log -1 --format=%s "$c")"
 		if [ "$c" = "$end" ]; then
-			SERIES=$s build "$c"
-			[ "$s" = "$SERIES" ] || "$RIG/prefixes.sh" keep "$s"
+			build "$c"
+			[ "$s" = "$last" ] || "$RIG/prefixes.sh" keep "$s"
 			continue
 		fi
 		done=$W/stamps/tree-$(git -C "$tree" rev-parse "$c^{tree}")-$config

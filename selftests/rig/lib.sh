@@ -218,14 +218,14 @@ emulator_of() {
 	[ -x "$CACHE/emulator/qemu-system-aarch64" ] || die "$1: emulator.sh has to come first"
 	echo "$CACHE/emulator/qemu-system-aarch64"
 }
-# need_emulator CONFIGURATION...: builds it if one of them wants it
-need_emulator() {
-	for ne in "$@"; do
-		[ "$(config_field "$ne" 8)" != - ] || continue
-		"$RIG/emulator.sh" >/dev/null
-		return
+# wants_emulator CONFIGURATION...; need_emulator builds it if one of them does
+wants_emulator() {
+	for we in "$@"; do
+		[ "$(config_field "$we" 8)" = - ] || return 0
 	done
+	return 1
 }
+need_emulator() { ! wants_emulator "$@" || "$RIG/emulator.sh" >/dev/null; }
 
 # The checks that boot nothing
 gate_names() { (cd "$RIG/gates" && find . -name '*.sh' | sed 's|^\./||; s|\.sh$||' | sort); }

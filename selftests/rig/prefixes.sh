@@ -35,7 +35,7 @@ plan() {
 		# Without the tests of the module, which needs no series; and what is
 		# made in thousands of rounds with all series is made in hundreds
 		SERIES=$s list_for "$config" | grep -v ' carveout_' |
-			sed 's| /tests/s2_blobs| MT_ROUNDS=1000&|' |
+			sed 's| /tests/s2_blobs| MT_ROUNDS=1000&|; s|MT_OPS=[0-9]*|MT_OPS=2500|' |
 			plan_boot "$LOGS/prefix/$config@$s" "$W/prefix/$s" 600
 	done
 }

@@ -10,6 +10,7 @@
  *	mem pixel FILE OFFSET PIXEL	draw one pixel
  *	mem mode FILE WIDTH HEIGHT	set this mode of a display, by its registers
  *	mem dump FILE OFFSET SIZE	write it to stdout
+ *	mem evict PID:PATH OFFSET SIZE	move it to RAM, see memtype_test.h
  *
  * FILE is mapped MAP_SHARED: a file, resourceN_wc of a PCI device in sysfs, or
  * PID:PATH, which is the open file of that path in another process. A device
@@ -23,11 +24,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/types.h>
+
+#include "../modules/memtype_test.h"
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
@@ -250,6 +254,20 @@ static int dump(const __u8 *p, size_t size)
 	return 0;
 }
 
+/* What has been mapped was Normal-NC, and is Write-Back when it is accessed again */
+static int evict(const char *name, __u64 offset, __u64 size)
+{
+	struct memtype_test_evict evict = { .offset = offset, .size = size, .to_ram = 1 };
+	char *path;
+	int pid = strtol(name, &path, 10);
+
+	if (pid <= 0 || *path != ':')
+		errx(1, "%s: no process", name);
+	if (ioctl(open_of(pid, path + 1), MEMTYPE_TEST_EVICT, &evict))
+		err(1, "evict");
+	return 0;
+}
+
 static __u64 number(const char *s)
 {
 	return strtoull(s, NULL, 0);
@@ -277,9 +295,11 @@ int main(int argc, char **argv)
 		return mode(map(argv[2], 0, 4096), offset, size);
 	if (!strcmp(what, "dump") && argc == 5)
 		return dump(map(argv[2], offset, size), size);
+	if (!strcmp(what, "evict") && argc == 5)
+		return evict(argv[2], offset, size);
 	if (!strcmp(what, "fill") && argc == 6)
 		return fill((void *)map(argv[2], offset, size), size, last);
 	if (!strcmp(what, "check") && argc == 6)
 		return check((void *)map(argv[2], offset, size), size, last);
-	errx(2, "usage: mem fill|check|copy|card|negative|pixel|mode|dump FILE ...");
+	errx(2, "usage: mem fill|check|copy|card|negative|pixel|mode|dump|evict FILE ...");
 }

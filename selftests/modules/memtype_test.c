@@ -36,6 +36,15 @@ static unsigned long size;
 module_param(size, ulong, 0444);
 MODULE_PARM_DESC(size, "Size of the range in bytes, PMD aligned");
 
+/* For who opens the device, and does not know of MEMTYPE_TEST_CONFIG */
+static struct memtype_test_config initial;
+module_param_named(vma_type, initial.vma_type, uint, 0444);
+MODULE_PARM_DESC(vma_type, "MEMTYPE_TEST_* of a file's VMAs until it is configured");
+module_param_named(pte_type, initial.pte_type, uint, 0444);
+MODULE_PARM_DESC(pte_type, "The same of its entries");
+module_param_named(flags, initial.flags, uint, 0444);
+MODULE_PARM_DESC(flags, "Its MEMTYPE_TEST_* flags");
+
 /* Set once the end of the range has struct pages; protected by alias_lock */
 static struct dev_pagemap alias_pgmap = {
 	.type = MEMORY_DEVICE_GENERIC,
@@ -244,11 +253,9 @@ static int memtype_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
-static int memtype_set_config(struct memtype_file *mf,
-			      const struct memtype_test_config *config)
+static int memtype_check_config(const struct memtype_test_config *config)
 {
 	unsigned long len = size - MEMTYPE_TEST_ALIAS_SIZE;
-	int ret;
 
 	if (config->flags & ~MEMTYPE_TEST_FLAGS || config->pad)
 		return -EINVAL;
@@ -283,6 +290,17 @@ static int memtype_set_config(struct memtype_file *mf,
 		len = PHYS_MASK;
 	if (!PAGE_ALIGNED(config->offset) || config->offset >= len)
 		return -EINVAL;
+	return 0;
+}
+
+static int memtype_set_config(struct memtype_file *mf,
+			      const struct memtype_test_config *config)
+{
+	int ret;
+
+	ret = memtype_check_config(config);
+	if (ret)
+		return ret;
 
 	if (config->flags & MEMTYPE_TEST_ALIAS) {
 		ret = memtype_alias_get();
@@ -486,6 +504,7 @@ static long memtype_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 static int memtype_open(struct inode *inode, struct file *file)
 {
 	struct memtype_file *mf = kzalloc_obj(*mf);
+	int ret;
 
 	if (!mf)
 		return -ENOMEM;
@@ -493,6 +512,11 @@ static int memtype_open(struct inode *inode, struct file *file)
 	mutex_init(&mf->lock);
 	mutex_init(&mf->evict_lock);
 	init_completion(&mf->released);
+	ret = memtype_set_config(mf, &initial);
+	if (ret) {
+		kfree(mf);
+		return ret;
+	}
 	file->private_data = mf;
 	return 0;
 }
@@ -511,6 +535,7 @@ static int memtype_release(struct inode *inode, struct file *file)
 static const struct file_operations memtype_fops = {
 	.owner = THIS_MODULE,
 	.open = memtype_open,
+	.llseek = noop_llseek,	/* for a VMM that asks for the size */
 	.release = memtype_release,
 	.unlocked_ioctl = memtype_ioctl,
 	.mmap = memtype_mmap,
@@ -559,6 +584,13 @@ static int __init memtype_init(void)
 	ret = memtype_check_range();
 	if (ret)
 		return ret;
+
+	ret = memtype_check_config(&initial);
+	if (ret) {
+		pr_err("vma_type=%u pte_type=%u flags=%#x: there is no such mapping\n",
+		       initial.vma_type, initial.pte_type, initial.flags);
+		return ret;
+	}
 
 	if (!request_mem_region(base, size, KBUILD_MODNAME)) {
 		pr_err("base=%#lx size=%#lx: in use\n", base, size);

@@ -70,13 +70,14 @@ plan_guests() {
 		for t in $names; do
 			case $t in
 			rings | nopool) script="rings $t" ;;
-			strict) script="vfio $t" ;;
+			strict | combine) script="vfio $t" ;;
 			bochs | vga | secondary | distro | ring | barfile | ordinary) script="display $t" ;;
+			fault | evicted) script="fault $t" ;;
 			refused) script="refused ${group%-qemu}" ;;
 			*) script=$t ;;
 			esac
 			echo "300 $t ${env}sh /demo/l1-$script"
-		done | plan_boot "$b" "$build" 900 "$@" >"$dir/planned"
+		done | plan_boot "$b" "$build" 1500 "$@" >"$dir/planned"
 		cat "$dir/planned"
 		! grep -q ^kept "$dir/planned" || continue
 		"$demo/pattern.py" make 1 0x100000 >"$b/disk"
@@ -110,7 +111,7 @@ plan() {
 	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"
 	plan_guests unpatched-qemu plain vfio refused
 	plan_guests patched-qemu plain vfio bochs vga secondary distro ring barfile ordinary \
-		migrate strict refused
+		migrate strict combine fault evicted refused
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -250,6 +251,8 @@ patched-qemu/barfile/.*	a display in a PCI device's BAR, by resource0_wc
 patched-qemu/ordinary/.*	a display in ordinary memory: another verdict
 patched-qemu/migrate/.*	carve-out to a file, to RAM, to the carve-out
 patched-qemu/strict/.*	x-barN-memtype=strict: no write-combining
+patched-qemu/combine/.*	=write-combine, by iommufd, a display beside it
+patched-qemu/(fault|evicted)/.*	memory that is taken away: which, and why
 .*-qemu/refused/.*	what it refuses, a sentence each, on both kernels
 (un)?patched-qemu/.*|patched-qemu-is-no-other	patched QEMU, nothing of that used: as before
 plain/.*	boot, guest reboot, pause, resume, resets, quit

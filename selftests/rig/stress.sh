@@ -3,10 +3,10 @@
 #
 # make stress: what make check does for a minute, for as long as one likes: OPS random
 # operations on memslots and the memory behind them, alone and once more with noise
-# (s2_fuzz), and ROUNDS of each way in which a BAR goes away under a vCPU
-# (vfio_barrier). SEED= repeats a run, CONFIG= names configurations, DEBUG=1 takes the
-# kernel with KASAN, lockdep and kmemleak. What fails leaves the sequence of operations
-# that does.
+# (s2_fuzz), ROUNDS of each way in which a BAR goes away under a vCPU (vfio_barrier),
+# and on n2 as many loads of the carve-out module (carveout_rounds). SEED= repeats a run,
+# CONFIG= names configurations, DEBUG=1 takes the kernel with KASAN, lockdep and kmemleak.
+# What fails leaves the sequence of operations that does.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -31,10 +31,11 @@ limit=86400
 boots=
 for c in $configs; do
 	dir=$LOGS/stress/$(label_of "$c")
-	list_for "$c" s2_fuzz vfio_barrier | sed "
+	list_for "$c" s2_fuzz vfio_barrier carveout_rounds | sed "
 		/^[0-9]* s2_fuzz /s|MT_OPS=[0-9]*|MT_OPS=$OPS${SEED:+ MT_SEED=$SEED}|
 		/^[0-9]* vfio_barrier /s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$ROUNDS|
-		s|^[0-9]* \([^ ]*\) MT_|$limit \1 MT_|" |
+		/^[0-9]* carveout_rounds /s|rounds [0-9][0-9]*|rounds $ROUNDS|
+		s/^[0-9]* \(s2_fuzz\|vfio_barrier\|carveout_rounds\) /$limit \1 /" |
 		new_boot "$dir" "$W/patched/$BUILD" "$limit"
 	boots="$boots $dir"
 done

@@ -50,8 +50,6 @@ ordered() {
 		unpatched) r=2 ;;
 		*) r=3 ;;
 		esac
-		# which makes the patched kernel
-		[ "$g" != bisect ] || r=2
 		echo "$r $g"
 	done | sort -k 1,1n -k 2 | cut -d' ' -f 2
 }

@@ -22,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/preempt.h>
 #include <linux/rmap.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -598,13 +599,24 @@ static int __init memtype_init(void)
 	}
 
 	ret = misc_register(&memtype_misc);
-	if (ret)
+	if (ret) {
 		release_mem_region(base, size);
-	return ret;
+		return ret;
+	}
+
+	/*
+	 * Every VM of a test would switch the scheduler's calls of preempt notifiers
+	 * on and off again. QEMU without KVM drops its translation of an instruction
+	 * before it stores the new one, and the other CPU can come by in between, and
+	 * keep what it was: then KVM does not learn that a vCPU's task is back.
+	 */
+	preempt_notifier_inc();
+	return 0;
 }
 
 static void __exit memtype_exit(void)
 {
+	preempt_notifier_dec();
 	misc_deregister(&memtype_misc);
 	if (alias_ready)
 		memunmap_pages(&alias_pgmap);

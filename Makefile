@@ -21,7 +21,7 @@ help:
 	@echo 'make mutants  break the patched kernel on purpose: the tests must see it'
 	@echo 'make stress   OPS=200000 random operations against a model, ROUNDS=1000 lost BARs'
 	@echo 'make gates    the part of check that boots nothing'
-	@echo 'make bisect   build every commit of the series alone'
+	@echo 'make bisect   compile what each commit of the series touches, alone'
 	@echo 'make apply    put the series onto a branch of your own kernel tree: TREE=/path'
 	@echo 'make tree     git tree of the base kernel with the series as stacked branches'
 	@echo 'make export   write that tree (or TREE=/path) back to patches/$$BASE'

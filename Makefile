@@ -19,7 +19,7 @@ help:
 	@echo 'make check    everything that can be tested; last line: passed, failed, skipped'
 	@echo 'make bench    exact cost of stage-2 faults and of memslots, unpatched and patched'
 	@echo 'make mutants  break the patched kernel on purpose: the tests must see it'
-	@echo 'make stress   OPS=200000 random operations against a model, ROUNDS=1000 lost BARs'
+	@echo 'make stress   OPS=200000 random operations against a model, ROUNDS=1000 lost BARs, loads'
 	@echo 'make gates    the part of check that boots nothing'
 	@echo 'make bisect   compile what each commit of the series touches, alone'
 	@echo 'make apply    put the series onto a branch of your own kernel tree: TREE=/path'

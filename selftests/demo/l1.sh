@@ -52,6 +52,7 @@ vm_start() {
 	}
 	pid=$(pidof qemu-system-aarch64)
 }
+gone() { ! kill -0 "$pid" 2>/dev/null; }
 go() { echo go >report.in; }
 # tell COMMAND...: a guest that is ready does that and is ready again
 tell() {
@@ -62,7 +63,7 @@ said() { grep -qx "$1" report.log; }
 # guest_ready SECONDS: it waits for go (once more). Without that, or without a VMM, there
 # is nobody to go on with
 is_ready() { [ "$(grep -cx ready report.log)" -ge "$demo_ready" ]; }
-ready_or_gone() { is_ready || ! kill -0 "$pid" 2>/dev/null; }
+ready_or_gone() { is_ready || gone; }
 guest_ready() {
 	demo_ready=$((demo_ready + 1))
 	within "$1" ready_or_gone || :

@@ -103,7 +103,7 @@ plan() {
 	"$RIG/guests.sh" "$W/patched/build" "$dir/patched.cpio" >&2
 	if has patched; then
 		plan_guests unpatched plain vfio unplug
-		plan_guests patched plain vfio unplug carveout rings nopool
+		plan_guests patched plain vfio unplug carveout rings nopool limits
 	fi
 	has patched-qemu || return 0
 	program=$("$RIG/qemu.sh")
@@ -263,6 +263,7 @@ unpatched/.*|same-as-unpatched	all that on the unpatched kernel: the same
 carveout/(pixels|picture|draw)	a picture in the carve-out, pixel by pixel
 carveout/.*	ivshmem in the carve-out: 1 MiB each way, the audit
 rings/.*	disk, not dma-coherent: rings in the carve-out's pool
+limits/.*	carve-out BARs: what QEMU does not survive, and what it does
 nopool/.*	the same disk without the pool: NC in the guest, WB here
 END
 printf '\nThe audit, of the rings of the disk that is not dma-coherent, with the pool and\nwithout it: %s\n' \

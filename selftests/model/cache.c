@@ -87,6 +87,13 @@ void cache_clean_inval(const void *p, size_t size)
 	asm volatile("dsb sy" : : : "memory");
 }
 
+void cache_clean_inval_new(const void *p, size_t size)
+{
+	for (size_t i = 0; i < size; i += sysconf(_SC_PAGESIZE))
+		READ_ONCE(*(const __u64 *)(p + i));
+	cache_clean_inval(p, size);
+}
+
 /* Never zero, and no two words of a few million the same */
 static __u64 word(__u64 seed, size_t i)
 {

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <linux/stringify.h>
 #include <linux/types.h>
 
 #include "memtype_test.h"
@@ -15,9 +16,10 @@
 #define CACHE_LINE	64
 
 /* The part of the range that is RAM, and by what tests get it; what one left is undone */
-#define CACHE_RAM_BASE	0xBC000000UL
+#define CACHE_RAM_BASE	0xBC000000
 #define CACHE_RAM_LOAD	"rmmod reserved_ram 2>/dev/null; "			\
-			"insmod /modules/reserved_ram.ko base=0xBC000000 size=0x4000000"
+			"insmod /modules/reserved_ram.ko base="			\
+			__stringify(CACHE_RAM_BASE) " size=0x4000000"
 #define CACHE_RAM_UNLOAD "rmmod reserved_ram"
 #define CACHE_RAM_NODE	"/dev/reserved_ram"
 
@@ -54,6 +56,11 @@ void *cache_map(__u32 type, __u64 offset, size_t size, int prot);
 
 void cache_clean(const void *p, size_t size);
 void cache_clean_inval(const void *p, size_t size);
+/*
+ * The same by a mapping that nobody has accessed yet: without an entry there is no
+ * translation, and nothing is maintained
+ */
+void cache_clean_inval_new(const void *p, size_t size);
 
 /* 64-bit words that follow from a seed, and how many are not what it says */
 void cache_fill(void *p, size_t size, __u64 seed);

@@ -62,8 +62,7 @@ FIXTURE_SETUP(alias)
 	close(fd);
 	self->buf = malloc(SIZE);
 	ASSERT_NE(NULL, self->buf);
-	cache_not_zero(self->nc, SIZE);
-	cache_clean_inval(self->nc, SIZE);
+	cache_clean_inval_new(self->nc, SIZE);
 	cache_fill(self->nc, SIZE, 1);
 	cache_reset();
 }

@@ -40,9 +40,7 @@ FIXTURE_SETUP(control)
 		ASSERT_NE(NULL, self->wb[i]);
 		ASSERT_NE(NULL, self->nc[i]);
 	}
-	/* Without an entry there is no translation, and nothing is maintained */
-	cache_not_zero(self->wb[0], SIZE);
-	cache_clean_inval(self->wb[0], SIZE);
+	cache_clean_inval_new(self->wb[0], SIZE);
 	memset(self->nc[0], 0, SIZE);
 	cache_reset();
 }

@@ -53,7 +53,7 @@ TEST_F(duties, takeover)
 
 	p = cache_map(MEMTYPE_TEST_WB, 0, SIZE, PROT_READ | PROT_WRITE);
 	ASSERT_NE(NULL, p);
-	cache_clean_inval(p, SIZE);
+	cache_clean_inval_new(p, SIZE);
 	cache_reset();
 	cache_fill(p, SIZE, 1);
 	ASSERT_EQ(cache_count().fills, LINES);

@@ -200,12 +200,12 @@ results)
 esac
 "$RIG/tools.sh" emulator
 plan >"$dir/boots"
-"$RIG/model.sh" plan >>"$dir/boots"
+"$RIG/model.sh" plan vmm >>"$dir/boots"
 boots=$(sed -n 's/^boot //p' "$dir/boots")
 # shellcheck disable=SC2086	# paths of ours, without blanks
 [ -z "$boots" ] || "$RIG/boots.sh" $boots
 results >"$dir/results.tsv"
-"$RIG/model.sh" results >"$dir/model.tsv"
+"$RIG/model.sh" results vmm >"$dir/model.tsv"
 
 # The rows of the table: which results, and what they say together
 rc=0
@@ -278,6 +278,6 @@ echo "pictures: $dir/patched/n1/card.png $dir/patched/n2/card.png"
 echo "          $dir/patched-qemu/n1/distro.png $dir/patched-qemu/n2/distro.png"
 echo "logs: $dir $LOGS/model"
 printf '\nThe same with a cache model: what the VMM saw of a framebuffer that its guest maps\nwrite-combine\n\n'
-"$RIG/model.sh" table
+"$RIG/model.sh" table vmm
 ! grep '^fail' "$dir/model.tsv" || rc=1
 exit $rc

@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: model.sh plan|results|table
+# usage: model.sh plan|results|table [vmm]
 #
 # A guest's framebuffer on an unmodified VMM in machines with a cache model, on the
 # patched and on the base kernel: in ordinary memory, which corrupts it where there is no
-# FEAT_S2FWB, and in a carve-out. The same for the rings of a disk that is not coherent. And what the emulator says to options that the model
-# cannot have. "plan" says which boots it takes, "results" prints what came of them, one
-# a line, and makes the picture, "table" shows both to people.
+# FEAT_S2FWB, and in a carve-out; with "vmm", on the patched VMM as well, which flags the
+# memslot of the carve-out. The same for the rings of a disk that is not coherent. And
+# what the emulator says to options that the model cannot have. "plan" says which boots
+# it takes ("vmm" after demo.sh has made that VMM's archive), "results" prints what came
+# of them, one a line, and makes the picture, "table" shows both to people.
 
 . "$(dirname "$0")/lib.sh"
 lock
@@ -16,7 +18,20 @@ demo=$TOP/selftests/demo
 dir=$LOGS/model
 picture=$dir/cache-model.png
 configs='model-n1 model-n2'
+groups='unpatched patched'
+case ${2:-} in
+vmm) groups="$groups patched-qemu" ;;
+?*) die "vmm or nothing?" ;;
+esac
 mkdir -p "$dir"
+
+# memories_of GROUP: where the framebuffer is
+memories_of() {
+	case $1 in
+	*-qemu) echo flagged ;;
+	*) echo stripes clean ;;
+	esac
+}
 
 # expected_of CONFIGURATION TEST: without FEAT_S2FWB a guest's Normal-NC mapping of the
 # VMM's ordinary memory stays that
@@ -31,22 +46,28 @@ plan() {
 	"$RIG/emulator.sh" >/dev/null
 	"$RIG/base.sh" >&2
 	"$RIG/vmm.sh" >&2
-	for k in unpatched patched; do
+	for g in $groups; do
+		k=${g%-qemu} env=
 		"$RIG/build.sh" "$k" >&2
 		build=$W/patched/$BUILD rounds=100
 		[ "$k" = patched ] || build=$W/src/$BUILD rounds=10
 		"$RIG/initramfs.sh" tests >&2
 		"$RIG/initramfs.sh" modules "$build" >&2
 		"$RIG/guests.sh" "$build" "$dir/$k.cpio" >&2
+		set -- "$CACHE/vmm/vmm.cpio" "$dir/$k.cpio"
+		[ "$g" = "$k" ] || {
+			env='PATCHED=1 '
+			set -- "$@" "$LOGS/demo/qemu.cpio"
+		}
 		for c in $configs; do
 			{
-				for m in stripes clean; do
-					echo "300 $m sh /demo/l1-stripes $m $rounds $(expected_of "$c" $m)"
+				for m in $(memories_of "$g"); do
+					echo "300 $m ${env}sh /demo/l1-stripes $m $rounds $(expected_of "$c" "$m")"
 				done
-				[ "$k" = unpatched ] || for m in ordinary pooled; do
+				[ "$g" != patched ] || for m in ordinary pooled; do
 					echo "300 $m sh /demo/l1-noncoherent $m $(expected_of "$c" $m)"
 				done
-			} | plan_boot "$dir/$k/$c" "$build" 1200 "$CACHE/vmm/vmm.cpio" "$dir/$k.cpio"
+			} | plan_boot "$dir/$g/$c" "$build" 1200 "$@"
 		done
 	done
 }
@@ -119,14 +140,14 @@ emulator() {
 
 results() {
 	emulator
-	for k in unpatched patched; do
+	for k in $groups; do
 		for c in $configs; do
 			b=$dir/$k/$c name=${c#model-}
-			[ "$k" = patched ] || name=$name/unpatched
+			[ "$k" = patched ] || name=$name/$k
 			{
 				"$RIG/report.sh" boot "model/$name" "$b"
-				for m in stripes clean; do
-					pixels "$c" $m "$b" "$name"
+				for m in $(memories_of "$k"); do
+					pixels "$c" "$m" "$b" "$name"
 					file_of "$b/port.log" "$m.console" >"$b/$m.console"
 					"$RIG/report.sh" log "model/$name/$m/guest" "$b/$m.console"
 				done
@@ -147,14 +168,18 @@ results() {
 # One row for a boot and a memory
 row() {
 	k=$1 c=$2 m=$3 b=$dir/$1/$2
-	[ "$m" = stripes ] && memory="ordinary RAM" || memory="carve-out"
+	case $m in
+	stripes) memory="ordinary RAM" ;;
+	clean) memory=carve-out ;;
+	flagged) memory="flagged slot" ;;
+	esac
 	# the base kernel's dump has no types
 	type=$(grep '^MEM/\|^DEVICE/' "$b/$m.type" | tr '\n' ' ')
 	: "${type:=-}"
 	wrong=$(cut -d ' ' -f 1 "$b/$m.wrong")
 	looks="$wrong of 307200 pixels wrong"
 	[ "$wrong" != 0 ] || looks=right
-	printf '%-11s %-9s %-12s %-14s %8s  %-29s %s\n' "$(config_field "$c" 2)" "$k" "$memory" \
+	printf '%-11s %-9s %-12s %-14s %8s  %-29s %s\n' "$(config_field "$c" 2)" "${k%-qemu}" "$memory" \
 		"$type" "$(cat "$b/$m.lost")" "$looks" "$(sed 's/ / of /' "$b/$m.redraws")"
 }
 table() {
@@ -162,9 +187,9 @@ table() {
 		"lost" "picture" "redraws"
 	printf '%-11s %-9s %-12s %-14s %8s  %-29s %s\n' "" "" "" "" lines "" "wrong"
 	for c in $configs; do
-		for m in stripes clean; do
-			for k in unpatched patched; do
-				row "$k" "$c" "$m"
+		for m in stripes clean flagged; do
+			for k in $groups; do
+				case " $(memories_of "$k") " in *" $m "*) row "$k" "$c" "$m" ;; esac
 			done
 		done
 	done

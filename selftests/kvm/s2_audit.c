@@ -275,6 +275,12 @@ static double seconds(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
+/* How long it is read while all of it changes */
+static unsigned int churn_seconds(void)
+{
+	return mt_number("MT_SECONDS", 8);
+}
+
 FIXTURE(audit) {
 };
 
@@ -949,7 +955,7 @@ AUDIT_TEST(concurrent)
 	pthread_create(&fills, NULL, churn_fills, NULL);
 
 	/* Nothing in this VM is mismatched at any time */
-	for (end = seconds() + 8; seconds() < end; reads++) {
+	for (end = seconds() + churn_seconds(); seconds() < end; reads++) {
 		size_t i;
 
 		a = audit_read(vm);
@@ -1085,7 +1091,7 @@ AUDIT_TEST(contiguous)
 	audit_free(&a);
 
 	pthread_create(&thread, NULL, fold_and_unfold, NULL);
-	for (reads = 0, end = seconds() + 8; seconds() < end; reads++) {
+	for (reads = 0, end = seconds() + churn_seconds(); seconds() < end; reads++) {
 		a = audit_read(vm);
 		expect_nothing_else(&a);
 		TEST_ASSERT_EQ(a.mismatched_pages, 0);

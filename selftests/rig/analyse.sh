@@ -42,10 +42,13 @@ analyse_both() {
 	key=$(hash_inputs code arch-arm64/configs selftests/rig/sparse.sh selftests/rig/analyse.sh)
 	[ "$(cat "$G/analysed" 2>/dev/null)" != "$key" ] || return 0
 	rm -f "$G/analysed"
-	echo "the base kernel's own findings"
-	analyse "$W/src" "$G/base" || return 1
-	echo "the patched kernel's"
-	analyse "$W/patched" "$G/patched" || return 1
+	echo "the base kernel's own findings, and the patched kernel's"
+	analyse "$W/src" "$G/base" &
+	aw_base=$!
+	aw_rc=0
+	analyse "$W/patched" "$G/patched" || aw_rc=1
+	wait "$aw_base" || aw_rc=1
+	[ "$aw_rc" = 0 ] || return 1
 	echo "$key" >"$G/analysed"
 }
 # new_findings LOG: what the patched kernel has and the base has not

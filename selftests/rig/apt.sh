@@ -65,7 +65,8 @@ apt_source_root() {
 apt_get() {
 	r=$CACHE/apt/$1
 	shift
-	APT_CONFIG=$r/apt.conf apt-get -qq "$@"
+	# It waits for nobody who updates the same lists
+	APT_CONFIG=$r/apt.conf flock "$r/lock" apt-get -qq "$@"
 }
 
 apt_version() {

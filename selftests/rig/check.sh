@@ -63,6 +63,30 @@ part() {
 
 "$RIG/tools.sh" package emulator
 lock
+# What needs no kernel of ours, and leaves nothing to do for those who ask for it later:
+# fetched and compiled beside the rest, which leaves a CPU idle now and then. The gates
+# want the emulator's source, too.
+stock=
+for c in $configs; do
+	[ "$(config_field "$c" 4)" != stock ] || stock=stock
+done
+beside=
+if [ -n "$gates" ]; then
+	# shellcheck disable=SC2086	# names
+	if wants_emulator $configs; then
+		"$RIG/qemu-source.sh" 10.0 >/dev/null
+		echo emulator.sh
+	fi
+	[ -z "$stock" ] || echo debian.sh stock
+	! wants newest || echo debian.sh newest
+	! wants demo && ! wants model || echo vmm.sh
+fi >"$CACHE/beside"
+if [ -s "$CACHE/beside" ]; then
+	# timeout for its process group: the compilers end, too
+	UPDATE='' PATH=$RIG:$PATH setpriv --pdeathsig TERM timeout -k 5 0 nice -n 19 \
+		xargs -L 1 env <"$CACHE/beside" >/dev/null &
+	beside=$!
+fi
 "$RIG/base.sh"
 results=$W/results.tsv
 : >"$results"
@@ -78,16 +102,12 @@ verdict() {
 finished=0
 trap verdict EXIT
 
-[ -n "${DEBUG:-}" ] || [ -n "${ONLY:-}${CONFIG:-}" ] || "$RIG/build.sh" unpatched
-# Most gates and half of bisect leave a CPU idle: the emulator is compiled beside them,
-# and ends with this script. The gates want its source, too.
-emulator=
-# shellcheck disable=SC2086	# names
-if [ -n "$gates" ] && wants_emulator $configs; then
-	"$RIG/qemu-source.sh" 10.0 >/dev/null
-	# timeout for its process group: the compilers end, too
-	UPDATE='' setpriv --pdeathsig TERM timeout -k 5 0 nice -n 19 "$RIG/emulator.sh" >/dev/null &
-	emulator=$!
+if [ -z "${DEBUG:-}${ONLY:-}${CONFIG:-}" ]; then
+	# Its work tree is made by one CPU alone. What does not apply the gates say.
+	"$RIG/tree.sh" apply >/dev/null 2>&1 &
+	series=$!
+	"$RIG/build.sh" unpatched
+	wait "$series" || :
 fi
 # shellcheck disable=SC2086	# names
 [ -z "$gates" ] || "$RIG/gates.sh" results $gates >>"$results"
@@ -98,16 +118,14 @@ if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants 
 	"$RIG/initramfs.sh" modules "$build"
 fi
 # What has failed there fails once more in the open
-[ -z "$emulator" ] || wait "$emulator" || say "no emulator yet"
+[ -z "$beside" ] || wait "$beside" || say "not all is there that was made beside the gates"
 # shellcheck disable=SC2086	# names
 need_emulator $configs
-for c in $configs; do
-	[ "$(config_field "$c" 4)" = stock ] || continue
+[ -z "$stock" ] || {
 	# The carve-out module on a kernel of Debian's
 	"$RIG/debian.sh" stock
 	"$RIG/initramfs.sh" modules "$CACHE/debian/stock"
-	break
-done
+}
 if wants newest; then
 	"$RIG/debian.sh" newest && newest=pass || newest=fail
 	printf '%s\tgates/builds_for_newest_debian\t%s\n' "$newest" \
@@ -127,7 +145,8 @@ for c in $configs; do
 	fi
 	plan_boot "$dir" "$b" "$limit" <"$W/list"
 done >"$W/planned"
-for p in prefixes baseline upstream demo model vmm; do
+# The short ones last, so that none goes on alone
+for p in model demo vmm upstream prefixes baseline; do
 	! wants "$p" || part "$p" plan
 done >>"$W/planned"
 
@@ -137,7 +156,7 @@ kept=$(grep -c '^kept ' "$W/planned" || :)
 [ "$kept" = 0 ] || say "$kept boots have passed before, with the same kernel and tests: not made" \
 	"again (AGAIN=1 makes them)"
 [ -z "$boots" ] || {
-	say "boots: $(echo "$boots" | wc -l), two at a time"
+	say "boots: $(echo "$boots" | wc -l), three at a time"
 	# shellcheck disable=SC2086	# paths of ours, without blanks
 	"$RIG/boots.sh" $boots
 }

@@ -5,7 +5,8 @@
 #	 prefixes.sh plan|results
 #
 # Boots the kernel of each series without those after it, on n1, and runs the tests
-# that are meant for it. The gate "bisect" builds these kernels on its way to the last
+# that are about that series; those of the series before it are run by theirs, and all of
+# them with all series. The gate "bisect" builds these kernels on its way to the last
 # series, and has them kept.
 
 . "$(dirname "$0")/lib.sh"
@@ -32,10 +33,13 @@ plan() {
 		# Kept from patches that were others
 		[ "$(cat "$W/prefix/$s/content" 2>/dev/null)" = "$(content_of "$s")" ] ||
 			AGAIN=1 "$RIG/gates.sh" results bisect >&2
-		# Without the tests of the module, which needs no series; and what is
-		# made in thousands of rounds with all series is made in hundreds
-		SERIES=$s list_for "$config" | grep -v ' carveout_' |
-			sed 's| /tests/s2_blobs| MT_ROUNDS=1000&|; s|MT_OPS=[0-9]*|MT_OPS=2500|' |
+		# With fewer rounds than there
+		# shellcheck disable=SC2046	# names
+		SERIES=$s list_for "$config" s2_rig_control \
+			$(awk -v s="$s" '$2 == s { print $3 }' "$TOP/selftests/tests") |
+			grep -v ' carveout_' | sed 's|MT_ROUNDS=[0-9]* /tests/s2_blobs|MT_ROUNDS=250 /tests/s2_blobs|
+				s|MT_ROUNDS=[0-9]* /tests/vfio_barrier|MT_ROUNDS=25 /tests/vfio_barrier|
+				s|MT_OPS=[0-9]*|MT_OPS=1000|' |
 			plan_boot "$LOGS/prefix/$config@$s" "$W/prefix/$s" 600
 	done
 }

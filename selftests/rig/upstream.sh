@@ -6,10 +6,11 @@
 # Runs the kernel trees' own KVM selftests, those of the base kernel on the base
 # kernel and those of the patched tree on the patched kernel, and prints one
 # result for each test: pass where both kernels say the same, whatever that is.
-# A difference is looked at once more before it counts. "plan" says which boots it
-# takes; those of a kernel are kept until the kernel, the tests or what runs them
-# change. A test that only the patched tree has gives its own results. On n2 they are
-# those that map memory: the rest does not depend on FEAT_S2FWB.
+# A difference is looked at once more before it counts. Those that the base's tree does
+# not have, and those that the file "upstream" has for the patched kernel alone, give
+# their own results. "plan" says which boots it takes; those of a kernel are kept until
+# the kernel, the tests or what runs them change. On n2 they are those that map memory:
+# the rest does not depend on FEAT_S2FWB.
 
 . "$(dirname "$0")/lib.sh"
 lock
@@ -19,19 +20,22 @@ limit=1500
 
 memory='dirty|memory|memslot|mmu|page_|prefault|pre_fault|guest_memfd|access_tracking|block_trans|noncache|memtype'
 
-# list_of BUILD CONFIGURATION: the lines of /rig/list
+# list_of KERNEL CONFIGURATION: the lines of /rig/list
 list_of() {
-	lo_config=$2
+	lo_which=$1 lo_config=$2
 	while read -r t; do
 		[ "$lo_config" = n1 ] || echo "$t" | grep -Eq "$memory" || continue
 		line=$(awk -v t="$t" '$1 == t' "$RIG/upstream")
 		# shellcheck disable=SC2086	# words
-		set -- ${line:-$t 60}
-		[ "$2" != - ] || continue
+		set -- ${line:-$t 60 both}
+		case $3 in
+		both | "$lo_which") ;;
+		*) continue ;;
+		esac
 		s=$2
-		shift 2
+		shift 3
 		echo "$s $t /kvm/$t $*"
-	done <"$1/kvm.list"
+	done <"$(build_of "$1")/kvm.list"
 }
 
 build_of() {
@@ -49,7 +53,7 @@ plan() {
 		"$RIG/initramfs.sh" modules "$build" >&2
 		"$RIG/initramfs.sh" kvm "$build" >&2
 		for c in $configs; do
-			list_of "$build" "$c" | plan_boot "$LOGS/upstream/$which/$c" "$build" \
+			list_of "$which" "$c" | plan_boot "$LOGS/upstream/$which/$c" "$build" \
 				$limit "$build/kvm.cpio"
 		done
 	done
@@ -64,13 +68,13 @@ results_in() {
 of() { awk -F '\t' -v n="$1" '$2 == n || index($2, n "/") == 1' "$2"; }
 
 old=$LOGS/upstream/unpatched new=$LOGS/upstream/patched again=$LOGS/upstream/again
-# is_new TEST: the base kernel's tree does not have it
-is_new() { ! grep -qxF "$1" "$W/src/build/kvm.list"; }
+# is_alone TEST: it is not run on the base kernel
+is_alone() { ! awk -v t="$1" '$2 == t { found = 1 } END { exit !found }' "$old/n1/list"; }
 # differing CONFIGURATION: names of tests with other results
 differing() {
 	c=$1
 	while read -r _ t _; do
-		is_new "$t" || [ "$(of "upstream-$c/$t" "$old/$c/results")" = \
+		is_alone "$t" || [ "$(of "upstream-$c/$t" "$old/$c/results")" = \
 			"$(of "upstream-$c/$t" "$new/$c/results")" ] || echo "$t"
 	done <"$new/$c/list"
 }
@@ -118,8 +122,7 @@ results() {
 		fi
 		bad=$(differing "$c")
 		while read -r _ t _; do
-			if is_new "$t"; then
-				# a test that the series adds speaks for itself
+			if is_alone "$t"; then
 				awk -v config="upstream-$c" -f "$RIG/report.awk" "$new/$c/port.log" |
 					awk -F '\t' -v n="upstream-$c/$t" '$2 == n || index($2, n "/") == 1'
 				continue

@@ -31,18 +31,27 @@ index() {
 }
 
 # What a commit can break, as targets of build.sh: the objects of the C files that it
-# touches, one object for each header, directories for what kbuild reads. Files that
-# nothing is known of are in $G/bisect.new: it is the directory that is compiled.
+# touches, and one object for each header. For what kbuild reads, and for a header that
+# nothing is known of (those are in $G/bisect.new), it is the directory, unless a C file
+# of it is made anyway. That kbuild knows each C file by itself is seen where all of the
+# kernel is built: the gate "compiled".
 targets_of() {
 	: >"$G/bisect.new"
-	git -C "$tree" diff --name-only "$1^" "$1" | while read -r f; do
+	git -C "$tree" diff --name-only "$1^" "$1" >"$G/bisect.files"
+	while read -r f; do
 		case $f in
 		tools/testing/selftests/*) echo selftests ;;
 		Documentation/*) ;;
+		# the rig's kernel has none of them: the gate "variants"
+		drivers/vfio/pci/*/*) ;;
 		*.[ch]) objects_of "$1" "$f" ;;
-		*) echo "$(dirname "$f")/" ;;
+		*) directory_of "$f" ;;
 		esac
-	done | sort -u | tr '\n' ' '
+	done <"$G/bisect.files" | sort -u | tr '\n' ' '
+}
+# directory_of FILE
+directory_of() {
+	grep -q "^$(dirname "$1")/[^/]*\.c$" "$G/bisect.files" || echo "$(dirname "$1")/"
 }
 objects_of() {
 	found=$(awk -v f="$2" '$1 == f' "$G/bisect.base")
@@ -71,27 +80,27 @@ objects_of() {
 	done <<-END
 		$found
 	END
-	[ -n "$objects" ] || {
-		echo "$2" >>"$G/bisect.new"
-		objects=$(dirname "$2")/
-	}
+	case $2 in
+	*.c) : "${objects:=${2%.c}.o}" ;;
+	*)
+		[ -n "$objects" ] || {
+			objects=$(directory_of "$2")
+			[ -z "$objects" ] || echo "$2" >>"$G/bisect.new"
+		}
+		;;
+	esac
 	# shellcheck disable=SC2086	# names
-	printf '%s\n' $objects $tracepoints
+	[ -z "$objects" ] || printf '%s\n' $objects $tracepoints
 }
 # A directory is made without a word if nothing in it is configured
 see_new() {
 	[ -s "$G/bisect.new" ] || return 0
 	index "$W/patched" >"$G/bisect.patched"
 	while read -r f; do
-		case $f in
-		drivers/vfio/pci/*/*.c) ;;
-		*)
-			awk -v f="$f" '$1 == f { found = 1 } END { exit !found }' "$G/bisect.patched" || {
-				echo "nothing is compiled of $f: $(git -C "$tree" log -1 --format=%s "$1")"
-				exit 1
-			}
-			;;
-		esac
+		awk -v f="$f" '$1 == f { found = 1 } END { exit !found }' "$G/bisect.patched" || {
+			echo "nothing is compiled of $f: $(git -C "$tree" log -1 --format=%s "$1")"
+			exit 1
+		}
 	done <"$G/bisect.new"
 }
 

@@ -88,9 +88,9 @@ build() {
 	kernel_make "$tree" build arm64 olddefconfig
 	kernel_make "$tree" build arm64 Image
 }
-# The same of the carve-out module, against the patched kernel: an archive that has it
-# in the place of the right one
-module() {
+# module_of MUTANT: the same of the carve-out module, against the patched kernel: an
+# archive that has it in the place of the right one
+module_of() {
 	m=$LOGS/mutants/module
 	rm -rf "$m" "$m.root"
 	mkdir -p "$m" "$m.root/modules"
@@ -98,7 +98,7 @@ module() {
 	patch -d "$m" -p1 -F0 <"$mutants/$1.patch" || return 1
 	kernel_make "$W/patched" "$BUILD" arm64 M="$m" modules || return 1
 	aarch64-linux-gnu-strip -g -o "$m.root/modules/carveout_heap.ko" "$m/drivers/carveout_heap.ko"
-	pack "$m.root" "$m.cpio"
+	pack "$m.root" "$LOGS/mutants/$1/module.cpio"
 }
 # try_test MUTANT CONFIGURATION TEST BUILD [ARCHIVE]: prints what a boot of it finds
 try_test() {
@@ -117,27 +117,35 @@ try_test() {
 		echo "not tried: there is no $test in the results"
 	fi
 }
+is_module() { [ "$(header "$1" tree)" = module ]; }
+# make_mutant MUTANT: what boot.sh needs, in a directory of its own, for the next one is
+# built while this one boots; prints what stands in the way
+make_mutant() {
+	at=$LOGS/mutants/$1
+	rm -rf "$at"
+	mkdir -p "$at/build/arch/arm64/boot"
+	if is_module "$1"; then
+		module_of "$1" >>"$log" 2>&1 || echo "does not apply or build"
+		return
+	fi
+	# Back to what is right: files with the content that they had keep their time
+	git -C "$tree" checkout -q -f --detach "$commit"
+	git -C "$tree" apply --whitespace=nowarn "$mutants/$1.patch" >>"$log" 2>&1 || {
+		echo "does not apply"
+		return
+	}
+	build >>"$log" 2>&1 || {
+		echo "does not build"
+		return
+	}
+	cp "$tree/build/arch/arm64/boot/Image" "$at/build/arch/arm64/boot/"
+	cp "$tree/build/modules.cpio" "$at/build/"
+}
 # try MUTANT: prints what became of it
 try() {
-	if [ "$(header "$1" tree)" = module ]; then
-		module "$1" >>"$log" 2>&1 || {
-			echo "does not apply or build"
-			return
-		}
-		set -- "$1" "$W/patched/$BUILD" "$LOGS/mutants/module.cpio"
-	else
-		# Back to what is right: files with the content that they had keep their time
-		git -C "$tree" checkout -q -f --detach "$commit"
-		git -C "$tree" apply --whitespace=nowarn "$mutants/$1.patch" >>"$log" 2>&1 || {
-			echo "does not apply"
-			return
-		}
-		build >>"$log" 2>&1 || {
-			echo "does not build"
-			return
-		}
-		set -- "$1" "$tree/build"
-	fi
+	at=$LOGS/mutants/$1
+	set -- "$1" "$at/build"
+	! is_module "$1" || set -- "$1" "$W/patched/$BUILD" "$at/module.cpio"
 	for test in $(header "$1" test); do
 		what=$(try_test "$1" "$(header "$1" config)" "$test" "$2" ${3:+"$3"})
 		[ "$what" = caught ] || {
@@ -146,6 +154,22 @@ try() {
 		}
 	done
 	echo "caught"
+}
+verdict() {
+	say "$1: $2 ($(header "$1" test | tr '\n' ' ')in $(header "$1" config))"
+	rm -rf "$LOGS/mutants/$1/build"
+	if [ "$2" = caught ]; then
+		caught=$((caught + 1))
+	else
+		missed=$((missed + 1))
+	fi
+}
+# The one that boots, to its end
+finish() {
+	[ -n "$trying" ] || return 0
+	wait "$tried" || :
+	verdict "$trying" "$(cat "$LOGS/mutants/$trying/verdict")"
+	trying=
 }
 
 # tests_on CONFIGURATION: those of all mutants that are tried there
@@ -156,12 +180,16 @@ tests_on() {
 }
 
 caught=0 missed=0
-for config in $(for m in $chosen; do header "$m" config; done | sort -u); do
-	dir=$LOGS/mutants/none/$config
+configs=$(for m in $chosen; do header "$m" config; done | sort -u)
+for config in $configs; do
 	for test in $(tests_on "$config"); do
 		list_of "$config" "$test"
-	done | awk '!seen[$0]++' | new_boot "$dir" "$W/patched/$BUILD" 1200
-	"$RIG/boot.sh" "$dir" >>"$log" 2>&1 || :
+	done | awk '!seen[$0]++' | new_boot "$LOGS/mutants/none/$config" "$W/patched/$BUILD" 1200
+done
+# shellcheck disable=SC2046	# paths of ours, without blanks
+"$RIG/boots.sh" $(for config in $configs; do echo "$LOGS/mutants/none/$config"; done)
+for config in $configs; do
+	dir=$LOGS/mutants/none/$config
 	"$RIG/report.sh" boot "$config" "$dir" >"$dir/results"
 	for test in $(tests_on "$config"); do
 		if grep -q "^fail	$config/$test	" "$dir/results" ||
@@ -171,15 +199,18 @@ for config in $(for m in $chosen; do header "$m" config; done | sort -u); do
 		fi
 	done
 done
+trying=
 for m in $chosen; do
-	what=$(try "$m")
-	say "$m: $what ($(header "$m" test | tr '\n' ' ')in $(header "$m" config))"
-	if [ "$what" = caught ]; then
-		caught=$((caught + 1))
-	else
-		missed=$((missed + 1))
+	why=$(make_mutant "$m")
+	finish
+	if [ -n "$why" ]; then
+		verdict "$m" "$why"
+		continue
 	fi
+	try "$m" >"$LOGS/mutants/$m/verdict" &
+	tried=$! trying=$m
 done
+finish
 [ -z "$commit" ] || git -C "$tree" checkout -q -f --detach "$commit"
 echo
 echo "$caught mutants caught, $missed not"

@@ -50,7 +50,10 @@ vm_start() {
 		not_ok start "$(tail -n 1 vmm.log)"
 		finish
 	}
-	pid=$(pidof qemu-system-aarch64)
+	# The one before it may be there still
+	for p in $(pidof qemu-system-aarch64); do
+		[ "$p" = "${vmm:-}" ] || pid=$p
+	done
 }
 gone() { ! kill -0 "$pid" 2>/dev/null; }
 go() { echo go >report.in; }

@@ -103,7 +103,7 @@ plan() {
 	"$RIG/guests.sh" "$W/patched/build" "$dir/patched.cpio" >&2
 	if has patched; then
 		plan_guests unpatched plain vfio unplug
-		plan_guests patched plain vfio unplug carveout rings nopool limits
+		plan_guests patched plain vfio unplug carveout shared rings nopool limits
 	fi
 	has patched-qemu || return 0
 	program=$("$RIG/qemu.sh")
@@ -111,7 +111,7 @@ plan() {
 	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"
 	plan_guests unpatched-qemu plain vfio refused
 	plan_guests patched-qemu plain vfio bochs vga secondary distro ring barfile ordinary \
-		migrate strict combine fault evicted refused
+		migrate hotplug strict combine fault evicted refused
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -250,6 +250,7 @@ patched-qemu/ring/.*	the same with the dirty ring
 patched-qemu/barfile/.*	a display in a PCI device's BAR, by resource0_wc
 patched-qemu/ordinary/.*	a display in ordinary memory: another verdict
 patched-qemu/migrate/.*	carve-out to a file, to RAM, to the carve-out
+patched-qemu/hotplug/.*	a display in the carve-out: unplugged, and another one
 patched-qemu/strict/.*	x-barN-memtype=strict: no write-combining
 patched-qemu/combine/.*	=write-combine, by iommufd, a display beside it
 patched-qemu/(fault|evicted)/.*	memory that is taken away: which, and why
@@ -262,6 +263,7 @@ unplug/.*	a virtual function, a device behind a port: taken away
 unpatched/.*|same-as-unpatched	all that on the unpatched kernel: the same
 carveout/(pixels|picture|draw)	a picture in the carve-out, pixel by pixel
 carveout/.*	ivshmem in the carve-out: 1 MiB each way, the audit
+shared/.*	two VMMs and a program share one buffer of the carve-out
 rings/.*	disk, not dma-coherent: rings in the carve-out's pool
 limits/.*	carve-out BARs: what QEMU does not survive, and what it does
 nopool/.*	the same disk without the pool: NC in the guest, WB here

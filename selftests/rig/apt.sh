@@ -65,7 +65,7 @@ apt_source_root() {
 apt_get() {
 	r=$CACHE/apt/$1
 	shift
-	# It waits for nobody who updates the same lists
+	# By itself it fails where another one updates the same lists
 	APT_CONFIG=$r/apt.conf flock "$r/lock" apt-get -qq "$@"
 }
 

@@ -22,6 +22,9 @@ try() {
 patched() { export PATH="/qemu/bin:$PATH"; }
 [ -z "${PATCHED:-}" ] || patched
 
+# qmp COMMAND [ARGUMENTS]: the VMM's answer
+qmp() { /demo/qmp qmp "$@"; }
+
 # within SECONDS COMMAND...: repeated until it succeeds
 within() {
 	w_end=$(($(date +%s) + $1))
@@ -135,10 +138,10 @@ screen_end() {
 # The same by the VMM's own means
 screendump() {
 	rm -f shot.ppm
-	/demo/qmp qmp screendump "{\"filename\":\"shot.ppm\"}" &&
+	qmp screendump "{\"filename\":\"shot.ppm\"}" &&
 		/demo/screen ppm shot.ppm want
 }
-status() { /demo/qmp qmp query-status | grep -q "\"status\": \"$1\""; }
+status() { qmp query-status | grep -q "\"status\": \"$1\""; }
 
 # What KVM shows of this virtual machine
 debugfs_dir() {

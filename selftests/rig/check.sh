@@ -74,7 +74,7 @@ beside=
 if [ -n "$gates" ]; then
 	# shellcheck disable=SC2086	# names
 	if wants_emulator $configs; then
-		"$RIG/qemu-source.sh" 10.0 >/dev/null
+		"$RIG/qemu-source.sh" >/dev/null
 		echo emulator.sh
 	fi
 	[ -z "$stock" ] || echo debian.sh stock

@@ -13,7 +13,7 @@ lock
 
 dir=$CACHE/emulator
 log=$CACHE/emulator.log
-source=$("$RIG/qemu-source.sh" 10.0)
+source=$("$RIG/qemu-source.sh")
 key="$(cat "${source%/*}/source") $(hash_of "$TOP/patches/qemu-model" "$0") $(gcc --version | head -n 1)"
 [ "$(cat "$dir/stamp" 2>/dev/null)" != "$key" ] || {
 	echo "$dir/qemu-system-aarch64"

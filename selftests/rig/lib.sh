@@ -18,6 +18,9 @@ BUILD=build${DEBUG:+-debug}
 LIBUUID=$CACHE/libuuid
 LIBUUID_CFLAGS="-idirafter $LIBUUID/usr/include"
 LIBUUID_LDFLAGS=-L$LIBUUID/usr/lib/aarch64-linux-gnu
+# The one that patches/qemu-* and patches/qemu-model are for: trixie's, whose binary
+# package vmm.sh has for comparison
+QEMU_RELEASE=10.0
 
 # A user's git configuration must change neither patches nor commit hashes.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null

@@ -1,9 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: qemu-source.sh 10.0
-#
-# Makes sure that the newest source package of a release of QEMU, with the
+# Makes sure that the newest source package of QEMU_RELEASE (see lib.sh), with the
 # distribution's patches applied, is unpacked in the cache, and prints the directory;
 # what it is, with the checksums, is in the file source beside it. It comes by a private
 # apt root, as the base kernel does: the archive's signature says which .dsc, and that
@@ -14,9 +12,8 @@
 . "$(dirname "$0")/apt.sh"
 lock
 
-release=$1
-dir=$CACHE/qemu-source/$release
-log=$CACHE/qemu-source/$release.log
+dir=$CACHE/qemu-source/$QEMU_RELEASE
+log=$CACHE/qemu-source/$QEMU_RELEASE.log
 
 if [ -f "$dir/source" ] && [ -z "${UPDATE:-}" ]; then
 	echo "$dir/qemu"
@@ -28,12 +25,12 @@ apt_source_root qemu-source trixie trixie-backports sid
 quietly "reading the lists of source packages" "$log" apt_get qemu-source update >&2
 version=$(APT_CONFIG=$CACHE/apt/qemu-source/apt.conf \
 	apt-cache showsrc --only-source qemu |
-	sed -n "s/^Version: \(\([0-9]*:\)\{0,1\}$(echo "$release" | sed 's/\./\\./g')[.+].*\)/\1/p" |
+	sed -n "s/^Version: \(\([0-9]*:\)\{0,1\}$(echo "$QEMU_RELEASE" | sed 's/\./\\./g')[.+].*\)/\1/p" |
 	while read -r v; do
 		[ -n "${best:-}" ] && dpkg --compare-versions "$v" lt "$best" || best=$v
 		echo "$best"
 	done | tail -n 1)
-[ -n "$version" ] || die "no source package of QEMU $release in trixie, trixie-backports or sid"
+[ -n "$version" ] || die "no source package of QEMU $QEMU_RELEASE in trixie, trixie-backports or sid"
 
 # The file names of a package have no epoch
 name=qemu_${version#*:}

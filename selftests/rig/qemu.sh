@@ -23,13 +23,11 @@ build | tree | export) ;;
 esac
 lock
 
-# trixie's, whose binary package vmm.sh has for comparison
-release=10.0
-series=$TOP/patches/qemu-$release
+series=$TOP/patches/qemu-$QEMU_RELEASE
 dir=$CACHE/qemu
 log=$CACHE/qemu.log
 mkdir -p "$dir"
-source=$("$RIG/qemu-source.sh" "$release")
+source=$("$RIG/qemu-source.sh")
 what=$(cat "${source%/*}/source")
 
 patches() { find "$series" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | sort; }

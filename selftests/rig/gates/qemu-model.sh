@@ -8,7 +8,7 @@
 
 . "$(dirname "$0")/../gate.sh"
 
-source=$("$RIG/qemu-source.sh" 10.0)
+source=$("$RIG/qemu-source.sh")
 checkpatch() { (cd "$source" && ./scripts/checkpatch.pl --no-summary --terse "$@"); }
 
 cat >"$G/planted.patch" <<'END'

@@ -34,6 +34,7 @@ help:
 	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
 	@echo '              a VMM before the kernel headers have them: DESTDIR=, PREFIX=/usr/local'
 	@echo 'make deb      a Debian package of it that builds itself by DKMS'
+	@echo 'make deb-test  apt, dkms and udev of Debian 12 and 13 with it, in chroots for arm64'
 	@echo 'make clean    remove builds and logs; downloads and trees stay'
 	@echo
 	@echo 'BASE=$(BASE)     base kernel, a line of patches/bases'
@@ -77,6 +78,9 @@ module:
 deb:
 	@$(RIG)/tools.sh package && drivers/deb.sh $(CACHE)/deb
 
+deb-test:
+	@$(RIG)/package.sh
+
 overlay:
 	@mkdir -p $(CACHE)
 	@drivers/overlay.sh $(BASE_DTB) $(CACHE)/carveout-heap.dtbo $(or $(POOL),vm0) \
@@ -90,4 +94,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-tree qemu-export gates bisect debug module deb overlay clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-tree qemu-export gates bisect debug module deb deb-test overlay clean

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: tools.sh [package] [emulator]
+# usage: tools.sh [package] [chroot] [emulator]
 #
 # Makes sure that the tools are there, with "package" those of the checks and of the
-# Debian package as well, with "emulator" those that build QEMU: as
+# Debian package as well, with "chroot" those that try it, with "emulator" those that
+# build QEMU: as
 # root on Debian missing packages are installed, anywhere else the one command that
 # would is printed. Does nothing, quickly, when nothing is missing.
 
@@ -51,6 +52,13 @@ case $wanted in *' package '*)
 	have dh_dkms || need dh-dkms
 	python_has ply || need python3-ply
 	python_has git || need python3-git
+	;;
+esac
+case $wanted in *' chroot '*)
+	have mmdebstrap || need mmdebstrap
+	have lintian || need lintian
+	# Root needs no help to have more than one user in a namespace
+	[ "$(id -u)" = 0 ] || have newuidmap || need uidmap
 	;;
 esac
 newer=

@@ -3,27 +3,37 @@
  * s2_fuzz - Random operations on memslots and on the memory behind them, and a model
  *
  * The model is a page long: it knows what is mapped where in the VMM, which memslots
- * there are, and what has been written. From that it says the errno of each call, the
- * outcome of each access of the guest and what it reads, the pages that are dirty, and
+ * its two VMs have, and what has been written. From that it says the errno of each call,
+ * the outcome of each access of a guest and what it reads, the pages that are dirty, and
  * the type of each leaf of stage 2. Whatever disagrees fails, and the shortest sequence
  * of operations that still fails is printed, to be pasted into regressions[].
  *
- * MT_OPS= operations are made, MT_SEED= gives them, a VM has OPS_A_VM of them. With
+ * MT_OPS= operations are made, MT_SEED= gives them, and OPS_A_RUN of them are made by one
+ * process, which has eager splitting and the dirty ring or not, as its seed says. With
  * "noise", a second vCPU reads what it can reach meanwhile, and the dump and the audit
- * are read all the time.
+ * are read all the time. Where there is a device of vfio-pci, or a pool of the carve-out
+ * module, their memory is mapped, too.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <linux/bitops.h>
+#include <linux/dma-heap.h>
 #include <linux/kvm_memtype.h>
+#include <linux/pci_regs.h>
 #include <linux/sizes.h>
 
 #include "kselftest_harness.h"
 
 #include "backing.h"
+#include "bar_memtype.h"
+#include "bars.h"
+#include "dirty_ring.h"
 #include "guest.h"
 #include "harness.h"
 #include "host.h"
@@ -32,10 +42,15 @@
 
 #define PIECE		SZ_2M
 #define NR_PIECES	6	/* of the VMM's address space that memslots take */
-#define NR_PLACES	8	/* of the guest's, as large as a piece */
-#define NR_SLOTS	4
-#define OPS_A_VM	1000
+#define NR_VMS		2
+#define NR_PLACES	8	/* of a guest's, as large as a piece */
+#define NR_SLOTS	4	/* of a VM's */
+#define OPS_A_RUN	1000
 #define NR_VCPUS	2
+#define RING_ENTRIES	65536	/* more than a run makes dirty */
+/* Slots and places are counted through: the second VM's come after the first one's */
+#define ALL_PLACES	(NR_VMS * NR_PLACES)
+#define ALL_SLOTS	(NR_VMS * NR_SLOTS)
 
 /* For the shortest sequence that fails */
 #define SHRINK_SECONDS	90
@@ -61,11 +76,14 @@ static const struct kind {
 	bool flagged;		/* a flagged slot takes it, as Normal-NC */
 	bool pfnmap;
 	struct memtype_test_config config;
+	int bar_type;		/* of BAR */
 } kinds[] = {
 #define P(_name, _vma, _pte, _flags, _with, _without, _flagged)			\
 	{ _name, S2_##_with, S2_##_without, _flagged, true,			\
 	  { .vma_type = MEMTYPE_TEST_##_vma, .pte_type = MEMTYPE_TEST_##_pte,	\
 	    .flags = _flags } }
+#define B(_name, _type, _s2, _flagged)						\
+	{ _name, S2_##_s2, S2_##_s2, _flagged, true, .bar_type = _type }
 	{ "nothing" },
 	{ "anonymous", S2_WB, S2_WB },
 	{ "huge page", S2_WB, S2_WB },
@@ -80,9 +98,16 @@ static const struct kind {
 	P("Device",		DEVICE,	DEVICE,	0,			DEVICE, DEVICE,	false),
 	P("Device, granted",	DEVICE,	DEVICE,	MEMTYPE_TEST_GRANT,	NC, NC,		true),
 	P("WB in an NC VMA",	NC,	WB,	0,			DEVICE, DEVICE,	false),
+	{ "carve-out", S2_NC, S2_NC, true, true },
+	B("BAR",			DEFAULT,	NC,	true),
+	B("BAR, strict",		STRICT,		DEVICE,	false),
+	B("BAR, write-combine",		WRITE_COMBINE,	NC,	true),
 };
 
-enum { NOTHING, ANON, HUGE, MEMFD, FIRST_PFNMAP, NC_BLOCKS = 10 };
+enum {
+	NOTHING, ANON, HUGE, MEMFD, FIRST_PFNMAP, NC_BLOCKS = 10,
+	CARVEOUT = 14, BAR, BAR_STRICT, BAR_WC,
+};
 
 #define NR_KINDS	ARRAY_SIZE(kinds)
 
@@ -101,12 +126,13 @@ enum what {
 	UNALIGNED,
 	EXEC,
 	LOOK,		/* at all of stage 2 and all memory */
+	DECODE,		/* the device's memory, or no longer, if a is 0 */
 	NR_WHATS
 };
 
 static const char * const whats[NR_WHATS] = {
 	"MAP", "MOVE", "PROTECT", "DISCARD", "FORK", "SLOT", "DELETE", "GET_LOG",
-	"POPULATE", "LOAD", "STORE", "UNALIGNED", "EXEC", "LOOK",
+	"POPULATE", "LOAD", "STORE", "UNALIGNED", "EXEC", "LOOK", "DECODE",
 };
 
 struct op {
@@ -117,7 +143,7 @@ struct op {
 /* What the process that has the VM tells the one that watches it */
 static struct shared {
 	unsigned int nr;	/* operations begun; the last one is what failed */
-	struct op ops[OPS_A_VM];
+	struct op ops[OPS_A_RUN];
 } *shared;
 
 /* ---- the model ---- */
@@ -134,11 +160,12 @@ struct slot {
 static struct model {
 	/* home: which piece of a file or, of anonymous memory, which content it is */
 	struct { u8 kind, home; bool ro; } pieces[NR_PIECES];
-	struct slot slots[NR_SLOTS];
+	struct slot slots[ALL_SLOTS];
 	u64 content[NR_KINDS][NR_PIECES][NR_PAGES];
 	u64 stores;
 	bool cacheable_pfnmap;
 	bool flag;		/* there is KVM_MEM_NONCACHEABLE */
+	bool decodes;		/* PCI_COMMAND_MEMORY of the device */
 } m;
 
 enum outcome { OK, MMIO, NO_PAGE, WRONG_TYPE, ALIGNMENT, ABORT, OTHER };
@@ -153,7 +180,7 @@ static struct slot *slot_at(int place, int *piece)
 {
 	int i;
 
-	for (i = 0; i < NR_SLOTS; i++) {
+	for (i = 0; i < ALL_SLOTS; i++) {
 		struct slot *s = &m.slots[i];
 
 		if (s->used && place >= s->place && place < s->place + s->nr) {
@@ -164,12 +191,24 @@ static struct slot *slot_at(int place, int *piece)
 	return NULL;
 }
 
+static bool is_bar(int kind)
+{
+	return kind >= BAR;
+}
+
+static bool has_pages(int piece)
+{
+	int kind = m.pieces[piece].kind;
+
+	return kinds[kind].with && (m.decodes || !is_bar(kind));
+}
+
 /* NULL: there is no page */
 static const char *type_of(const struct slot *s, int piece)
 {
 	const struct kind *k = &kinds[m.pieces[piece].kind];
 
-	if (!k->with)
+	if (!has_pages(piece))
 		return NULL;
 	if (s->flags & KVM_MEM_NONCACHEABLE)
 		return k->flagged ? S2_NC : S2_REFUSED;
@@ -256,7 +295,7 @@ static int predict_slot(const struct op *op)
 		if (!moves && s->flags == op->flags)
 			return 0;
 	}
-	for (i = 0; moves && i < NR_SLOTS; i++) {
+	for (i = 0; moves && i < ALL_SLOTS; i++) {
 		const struct slot *o = &m.slots[i];
 
 		if (i != op->a && o->used && op->d < o->place + o->nr &&
@@ -271,17 +310,38 @@ static int predict_slot(const struct op *op)
 /* ---- the machine ---- */
 
 static struct {
-	struct kvm_vm *vm;
-	struct kvm_vcpu *vcpus[NR_VCPUS];
+	struct kvm_vm *vms[NR_VMS];
+	struct kvm_vcpu *vcpus[NR_VMS][NR_VCPUS];
 	void *hva;
-	int fds[NR_KINDS];
+	int fds[NR_KINDS];	/* -1: there is no such memory here */
+	u64 offsets[NR_KINDS];	/* of the first piece */
+	struct mt_dev dev;
 	bool eager;		/* blocks are split when logging starts, not when written to */
+	bool ring;
+	/* What a slot's log had last, or its VM's rings since then */
+	unsigned long bitmaps[ALL_SLOTS][NR_PIECES * PIECE_PAGES / BITS_PER_LONG];
 	bool stop;
 } w;
 
+static u64 gpa_of_place(int place)
+{
+	return MT_GPA + place % NR_PLACES * PIECE;
+}
+
 static u64 gpa_of(int place, int page)
 {
-	return MT_GPA + place * PIECE + pages[page] * SZ_4K;
+	return gpa_of_place(place) + pages[page] * SZ_4K;
+}
+
+static struct kvm_vcpu *vcpu_of(int place)
+{
+	return w.vcpus[place / NR_PLACES][0];
+}
+
+static int set_region(int slot, u32 flags, u64 gpa, u64 size, void *hva)
+{
+	return mt_set_slot_nr(w.vms[slot / NR_SLOTS], MT_SLOT + slot % NR_SLOTS, flags, gpa,
+			      size, hva);
 }
 
 static void *hva_of(int piece)
@@ -302,6 +362,9 @@ static void map(int piece, int kind)
 	int i, home = piece;
 	bool taken;
 
+	/* From regressions[], where the machine has no such memory */
+	if (w.fds[kind] < 0)
+		kind = NOTHING;
 	if (kind == NOTHING) {
 		must_map(piece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	} else if (kind == ANON || kind == HUGE) {
@@ -316,7 +379,8 @@ static void map(int piece, int kind)
 				taken |= m.pieces[i].kind == kind && m.pieces[i].home == home;
 		memset(m.content[kind][home], 0, sizeof(m.content[kind][home]));
 	} else {
-		must_map(piece, PROT_READ | PROT_WRITE, MAP_SHARED, w.fds[kind], piece * PIECE);
+		must_map(piece, PROT_READ | PROT_WRITE, MAP_SHARED, w.fds[kind],
+			 w.offsets[kind] + piece * PIECE);
 	}
 	m.pieces[piece].kind = kind;
 	m.pieces[piece].home = home;
@@ -349,6 +413,8 @@ static void discard(int piece)
 
 	if (kind == NOTHING)
 		return;
+	if (is_bar(kind) || kind == CARVEOUT)
+		return;		/* DECODE is for BARs; nobody takes a buffer away */
 	if (kind >= FIRST_PFNMAP) {
 		/* All files of the module have one mapping; nobody makes these again */
 		for (i = 0; i < NR_PIECES; i++)
@@ -374,19 +440,47 @@ static void fork_once(void)
 	TEST_ASSERT(pid > 0 && waitpid(pid, NULL, 0) == pid, "fork: %s", strerror(errno));
 }
 
+/* What is in the rings by now; KVM write-protects that again */
+static void collect_rings(void)
+{
+	struct kvm_dirty_gfn page;
+	u32 i, count, slot;
+	int vm;
+
+	for (vm = 0; w.ring && vm < NR_VMS; vm++) {
+		for (i = 0, count = 0; i < NR_VCPUS; i++)
+			for (; mt_ring_next(w.vcpus[vm][i], &page); count++) {
+				slot = page.slot - MT_SLOT;
+				TEST_ASSERT(slot < NR_SLOTS &&
+					    page.offset < NR_PIECES * PIECE_PAGES,
+					    "A ring has page %#lx of slot %u",
+					    (unsigned long)page.offset, page.slot);
+				__set_bit(page.offset, w.bitmaps[vm * NR_SLOTS + slot]);
+			}
+		TEST_ASSERT_EQ(kvm_vm_reset_dirty_ring(w.vms[vm]), count);
+	}
+}
+
+static void forget_log(int slot)
+{
+	memset(m.slots[slot].dirty, 0, sizeof(m.slots[slot].dirty));
+	memset(m.slots[slot].may, 0, sizeof(m.slots[slot].may));
+	memset(w.bitmaps[slot], 0, sizeof(w.bitmaps[slot]));
+}
+
 static void set_slot(const struct op *op)
 {
 	struct slot *s = &m.slots[op->a];
 	int want = -predict_slot(op);
 
-	MT_EXPECT_ERRNO(mt_set_slot_nr(w.vm, MT_SLOT + op->a, op->flags,
-				       MT_GPA + op->d * PIECE, op->c * PIECE, hva_of(op->b)), want);
+	MT_EXPECT_ERRNO(set_region(op->a, op->flags, gpa_of_place(op->d), op->c * PIECE,
+				   hva_of(op->b)), want);
 	if (want)
 		return;
-	/* The bitmap lives as long as there is logging */
+	/* The log lives as long as there is logging */
 	if (!s->used || !(s->flags & op->flags & KVM_MEM_LOG_DIRTY_PAGES)) {
-		memset(s->dirty, 0, sizeof(s->dirty));
-		memset(s->may, 0, sizeof(s->may));
+		collect_rings();
+		forget_log(op->a);
 	}
 	s->used = true;
 	s->first = op->b;
@@ -399,8 +493,7 @@ static void delete_slot(int slot)
 {
 	struct slot *s = &m.slots[slot];
 
-	MT_EXPECT_ERRNO(mt_set_slot_nr(w.vm, MT_SLOT + slot, 0, 0, 0, NULL),
-			s->used ? 0 : EINVAL);
+	MT_EXPECT_ERRNO(set_region(slot, 0, 0, 0, NULL), s->used ? 0 : EINVAL);
 	s->used = false;
 }
 
@@ -414,16 +507,19 @@ static bool is_touched(unsigned int page, int *index)
 
 static void get_log(int slot)
 {
-	static unsigned long bitmap[NR_PIECES * PIECE_PAGES / BITS_PER_LONG];
-	struct kvm_dirty_log log = { .slot = MT_SLOT + slot, .dirty_bitmap = bitmap };
+	unsigned long *bitmap = w.bitmaps[slot];
+	struct kvm_dirty_log log = {
+		.slot = MT_SLOT + slot % NR_SLOTS, .dirty_bitmap = bitmap,
+	};
 	struct slot *s = &m.slots[slot];
 	bool has = s->used && (s->flags & KVM_MEM_LOG_DIRTY_PAGES);
 	unsigned int n;
 	int i;
 
-	memset(bitmap, 0, sizeof(bitmap));
-	MT_EXPECT_ERRNO(__vm_ioctl(w.vm, KVM_GET_DIRTY_LOG, &log) ? errno : 0,
-			has ? 0 : ENOENT);
+	/* There is one or the other */
+	MT_EXPECT_ERRNO(__vm_ioctl(w.vms[slot / NR_SLOTS], KVM_GET_DIRTY_LOG, &log) ? errno : 0,
+			w.ring ? ENXIO : has ? 0 : ENOENT);
+	collect_rings();
 	if (!has)
 		return;
 	for (n = 0; n < s->nr * PIECE_PAGES; n++) {
@@ -434,17 +530,16 @@ static void get_log(int slot)
 			    "Slot %d, page %u: %s, expected %s", slot, n,
 			    got ? "dirty" : "clean", must ? "dirty" : "clean");
 	}
-	memset(s->dirty, 0, sizeof(s->dirty));
-	memset(s->may, 0, sizeof(s->may));
+	forget_log(slot);
 }
 
 static void populate(int place, unsigned int page)
 {
 	struct kvm_pre_fault_memory range = {
-		.gpa = MT_GPA + place * PIECE, .size = PIECE,
+		.gpa = gpa_of_place(place), .size = PIECE,
 	};
 	enum outcome want = predict(LOAD, place);
-	struct kvm_vcpu *vcpu = w.vcpus[0];
+	struct kvm_vcpu *vcpu = vcpu_of(place);
 	int ret;
 
 	if (page < NR_PAGES) {
@@ -476,9 +571,10 @@ static enum outcome outcome_of(const struct mt_result *r)
 	       r->esr ? OTHER : OK;
 }
 
-static struct mt_result access_as(enum mt_op op, u64 gpa, u64 val, enum outcome want)
+static struct mt_result access_as(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val,
+				  enum outcome want)
 {
-	struct mt_result r = mt_access(w.vcpus[0], op, gpa, val);
+	struct mt_result r = mt_access(vcpu, op, gpa, val);
 	enum outcome got = outcome_of(&r);
 
 	TEST_ASSERT(got == want, "%s at %#lx: %s (%s), expected %s", mt_op_names[op],
@@ -495,14 +591,18 @@ static void wrote(int place, int page)
 		s->dirty[place - s->place][page] = true;
 }
 
+/* A BAR is the same, however it is mapped */
 static u64 *content_of(int piece)
 {
-	return m.content[m.pieces[piece].kind][m.pieces[piece].home];
+	int kind = m.pieces[piece].kind;
+
+	return m.content[is_bar(kind) ? BAR : kind][m.pieces[piece].home];
 }
 
 static void access_guest(enum what what, int place, int page)
 {
 	enum outcome want = predict(what, place), stored = predict(STORE, place);
+	struct kvm_vcpu *vcpu = vcpu_of(place);
 	u64 gpa = gpa_of(place, page);
 	struct mt_result r;
 	int piece = 0;
@@ -510,28 +610,28 @@ static void access_guest(enum what what, int place, int page)
 	slot_at(place, &piece);
 	switch (what) {
 	case LOAD:
-		r = access_as(MT_LDR, gpa, 0, want);
+		r = access_as(vcpu, MT_LDR, gpa, 0, want);
 		if (want == OK)
 			TEST_ASSERT(r.val == content_of(piece)[page],
 				    "Place %d has %#lx, expected %#lx", place, (unsigned long)r.val,
 				    (unsigned long)content_of(piece)[page]);
 		break;
 	case STORE:
-		access_as(MT_STR, gpa, ++m.stores, want);
+		access_as(vcpu, MT_STR, gpa, ++m.stores, want);
 		if (want == OK)
 			content_of(piece)[page] = m.stores;
 		break;
 	case UNALIGNED:
-		access_as(MT_STR, gpa + UNALIGNED_AT, 1, want);
+		access_as(vcpu, MT_STR, gpa + UNALIGNED_AT, 1, want);
 		break;
 	default:
 		if (stored == OK) {
-			access_as(MT_STR, gpa + EXEC_AT, RET_INSN, OK);
-			access_as(MT_CIVAC, gpa + EXEC_AT, 0, OK);
+			access_as(vcpu, MT_STR, gpa + EXEC_AT, RET_INSN, OK);
+			access_as(vcpu, MT_CIVAC, gpa + EXEC_AT, 0, OK);
 		} else if (want == OK) {
 			return;		/* Whatever is there now */
 		}
-		access_as(MT_EXEC, gpa + EXEC_AT, 0, want);
+		access_as(vcpu, MT_EXEC, gpa + EXEC_AT, 0, want);
 		break;
 	}
 	/* An access that is not aligned comes after one that is */
@@ -539,20 +639,20 @@ static void access_guest(enum what what, int place, int page)
 		wrote(place, page);
 }
 
-/* Every leaf of stage 2 is what it has to be, and memory has what was written there */
-static void look(void)
+/* Every leaf of stage 2 is what it has to be */
+static void look_at_stage2(int vm)
 {
 	struct s2_range *ranges;
-	int piece, page, index;
+	int piece, index;
 	size_t nr, i;
 	u64 gpa;
 
-	nr = s2_dump(w.vm, MT_GPA, NR_PLACES * PIECE, &ranges);
+	nr = s2_dump(w.vms[vm], MT_GPA, NR_PLACES * PIECE, &ranges);
 	for (i = 0; i < nr; i++) {
 		const struct s2_range *r = &ranges[i];
 
 		for (gpa = r->start; gpa < r->end; gpa += r->leaf_size) {
-			int place = (gpa - MT_GPA) / PIECE;
+			int place = vm * NR_PLACES + (gpa - MT_GPA) / PIECE;
 			struct slot *s = slot_at(place, &piece);
 			const char *type = s ? type_of(s, piece) : NULL;
 
@@ -575,9 +675,17 @@ static void look(void)
 		}
 	}
 	free(ranges);
+}
 
+/* And memory has what was written there */
+static void look(void)
+{
+	int vm, piece, page;
+
+	for (vm = 0; vm < NR_VMS; vm++)
+		look_at_stage2(vm);
 	for (piece = 0; piece < NR_PIECES; piece++)
-		for (page = 0; m.pieces[piece].kind && page < NR_PAGES; page++) {
+		for (page = 0; has_pages(piece) && page < NR_PAGES; page++) {
 			u64 got = READ_ONCE(*(u64 *)(hva_of(piece) + pages[page] * SZ_4K));
 
 			TEST_ASSERT(got == content_of(piece)[page],
@@ -585,6 +693,18 @@ static void look(void)
 				    kinds[m.pieces[piece].kind].name, pages[page],
 				    (unsigned long)got, (unsigned long)content_of(piece)[page]);
 		}
+}
+
+static void decode(bool decodes)
+{
+	u16 command;
+
+	if (w.fds[BAR] < 0)
+		return;
+	command = mt_dev_command(&w.dev);
+	mt_dev_set_command(&w.dev, decodes ? command | PCI_COMMAND_MEMORY :
+					     command & ~PCI_COMMAND_MEMORY);
+	m.decodes = decodes;
 }
 
 static void run(const struct op *op)
@@ -622,12 +742,15 @@ static void run(const struct op *op)
 	case LOOK:
 		look();
 		break;
+	case DECODE:
+		decode(op->a);
+		break;
 	default:
 		access_guest(op->what, op->a, op->b);
 		break;
 	}
 
-	for (i = 0; i < NR_SLOTS; i++)
+	for (i = 0; i < ALL_SLOTS; i++)
 		for (n = 0; logs(&m.slots[i]) && n < m.slots[i].nr; n++)
 			if (never_clean(&m.slots[i], m.slots[i].first + n))
 				m.slots[i].may[n] = true;
@@ -644,20 +767,23 @@ static struct op random_op(void)
 {
 	/* How often, of a hundred */
 	static const u8 often[NR_WHATS] = {
-		[MAP] = 12, [MOVE] = 2, [PROTECT] = 4, [DISCARD] = 4, [FORK] = 1, [SLOT] = 14,
-		[DELETE] = 3, [GET_LOG] = 5, [POPULATE] = 4, [LOAD] = 14, [STORE] = 22,
-		[UNALIGNED] = 6, [EXEC] = 3, [LOOK] = 6,
+		[MAP] = 12, [MOVE] = 2, [PROTECT] = 4, [DISCARD] = 3, [FORK] = 1, [SLOT] = 15,
+		[DELETE] = 3, [GET_LOG] = 5, [POPULATE] = 4, [LOAD] = 14, [STORE] = 20,
+		[UNALIGNED] = 6, [EXEC] = 3, [LOOK] = 6, [DECODE] = 2,
 	};
 	struct op op = {};
 	struct slot *s;
 	u32 n = pick(100);
+	u8 vm;
 
 	while (n >= often[op.what])
 		n -= often[op.what++];
 	switch (op.what) {
 	case MAP:
 		op.a = pick(NR_PIECES);
-		op.b = pick(NR_KINDS);
+		do {
+			op.b = pick(NR_KINDS);
+		} while (w.fds[op.b] < 0);
 		break;
 	case MOVE:
 		op.a = pick(NR_PIECES);
@@ -668,11 +794,12 @@ static struct op random_op(void)
 		op.b = pick(3) > 0;
 		break;
 	case SLOT:
-		op.a = pick(NR_SLOTS);
+		op.a = pick(ALL_SLOTS);
 		s = &m.slots[op.a];
+		vm = op.a / NR_SLOTS;
 		op.b = pick(NR_PIECES);
 		op.c = 1 + pick(NR_PIECES - op.b);
-		op.d = pick(NR_PLACES - op.c + 1);
+		op.d = vm * NR_PLACES + pick(NR_PLACES - op.c + 1);
 		op.flags = pick(2) ? KVM_MEM_NONCACHEABLE : 0;
 		if (pick(3) == 0)
 			op.flags |= KVM_MEM_LOG_DIRTY_PAGES;
@@ -682,7 +809,10 @@ static struct op random_op(void)
 		if (s->used && pick(8)) {
 			op.b = s->first;
 			op.c = s->nr;
-			op.d = pick(3) ? s->place : pick(NR_PLACES - op.c + 1);
+			if (pick(3))
+				op.d = s->place;
+			else
+				op.d = vm * NR_PLACES + pick(NR_PLACES - op.c + 1);
 			op.flags = s->flags ^ (pick(3) ? KVM_MEM_LOG_DIRTY_PAGES : 0);
 		}
 		if (pick(32) == 0)
@@ -692,7 +822,7 @@ static struct op random_op(void)
 		break;
 	case DELETE:
 	case GET_LOG:
-		op.a = pick(NR_SLOTS);
+		op.a = pick(ALL_SLOTS);
 		break;
 	case DISCARD:
 		op.a = pick(NR_PIECES);
@@ -700,8 +830,11 @@ static struct op random_op(void)
 	case FORK:
 	case LOOK:
 		break;
+	case DECODE:
+		op.a = pick(3) > 0;
+		break;
 	default:
-		op.a = pick(NR_PLACES);
+		op.a = pick(ALL_PLACES);
 		/* One more than there are pages: all of it, to POPULATE */
 		op.b = pick(NR_PAGES + (op.what == POPULATE));
 		break;
@@ -716,7 +849,8 @@ static void *read_memory(void *unused)
 	unsigned int n;
 
 	for (n = 0; !READ_ONCE(w.stop); n++)
-		mt_access(w.vcpus[1], MT_LDR, gpa_of(n * 5 % NR_PLACES, n % NR_PAGES), 0);
+		mt_access(w.vcpus[n % NR_VMS][1], MT_LDR,
+			  gpa_of(n * 5 % NR_PLACES, n % NR_PAGES), 0);
 	return NULL;
 }
 
@@ -729,7 +863,7 @@ static void *read_files(void *unused)
 
 	for (n = 0; !READ_ONCE(w.stop); n++) {
 		snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/%s", getpid(),
-			 w.vm->fd, files[n % ARRAY_SIZE(files)]);
+			 w.vms[n / 2 % NR_VMS]->fd, files[n % ARRAY_SIZE(files)]);
 		fd = open(path, O_RDONLY);
 		if (fd < 0)
 			continue;
@@ -741,50 +875,96 @@ static void *read_files(void *unused)
 	return NULL;
 }
 
-/* ---- a VM ---- */
+/* ---- a run ---- */
+
+/* A buffer of the carve-out module's, where its tests have loaded it */
+static int pool_buffer(void)
+{
+	struct dma_heap_allocation_data data = {
+		.len = NR_PIECES * PIECE, .fd_flags = O_RDWR | O_CLOEXEC,
+	};
+	int heap = open("/dev/dma_heap/carveout-tb", O_RDWR | O_CLOEXEC);
+
+	if (heap < 0)
+		return -1;
+	TEST_ASSERT(!ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data), "DMA_HEAP_IOCTL_ALLOC: %s",
+		    strerror(errno));
+	close(heap);
+	return data.fd;
+}
+
+/* A BAR that is memory, with each type that the kernel knows */
+static void bar_files(void)
+{
+	const struct bar *bar = &bars[BAR_IVSHMEM];
+	struct vfio_device_feature_region_memtype memtype;
+	struct vfio_region_info info;
+	int kind;
+
+	if (access("/sys/bus/pci/drivers/vfio-pci", F_OK) ||
+	    access("/sys/bus/pci/devices/" IVSHMEM "/iommu_group", F_OK))
+		return;
+	mt_dev_open(&w.dev, bar->bdf, MT_CDEV);
+	for (kind = BAR; kind < NR_KINDS; kind++) {
+		if (!bar_get_memtype(w.dev.fd, bar->index, kinds[kind].bar_type, &memtype))
+			w.offsets[kind] = memtype.offset;
+		else if (kind == BAR && mt_dev_region(&w.dev, bar->index, &info))
+			w.offsets[kind] = info.offset;
+		else
+			continue;
+		w.fds[kind] = w.dev.fd;
+	}
+	decode(true);
+}
 
 /* The memory of files outlives the process: start from zeroes */
 static void make_files(void)
 {
 	int kind, piece, page;
 
-	for (kind = MEMFD; kind < NR_KINDS; kind++) {
+	for (kind = FIRST_PFNMAP; kind < CARVEOUT; kind++) {
 		struct memtype_test_config config = kinds[kind].config;
 
-		if (kind == MEMFD) {
-			w.fds[kind] = memfd_create("s2_fuzz", 0);
-			TEST_ASSERT(!ftruncate(w.fds[kind], NR_PIECES * PIECE), "memfd: %s",
-				    strerror(errno));
-			continue;
-		}
 		/* Nobody shares memory with another, of another type */
 		config.offset = kind * NR_PIECES * PIECE;
 		w.fds[kind] = mt_test_open(&config);
-		for (piece = 0; piece < NR_PIECES; piece++) {
+	}
+	for (kind = CARVEOUT; kind < NR_KINDS; kind++)
+		w.fds[kind] = -1;
+	w.fds[CARVEOUT] = pool_buffer();
+	bar_files();
+
+	for (kind = FIRST_PFNMAP; kind < NR_KINDS; kind++)
+		for (piece = 0; w.fds[kind] >= 0 && piece < NR_PIECES; piece++) {
 			map(piece, kind);
 			for (page = 0; page < NR_PAGES; page++)
 				WRITE_ONCE(*(u64 *)(hva_of(piece) + pages[page] * SZ_4K), 0);
 		}
-	}
+
+	w.fds[MEMFD] = memfd_create("s2_fuzz", 0);
+	TEST_ASSERT(!ftruncate(w.fds[MEMFD], NR_PIECES * PIECE), "memfd: %s", strerror(errno));
 }
 
 /*
- * In a process of its own: a VM, and operations on it, those given or, if ops is NULL,
+ * In a process of its own: VMs, and operations on them, those given or, if ops is NULL,
  * random ones, which it writes down before it does them.
  */
-static void __noreturn run_vm(const struct op *ops, unsigned int nr, bool noise)
+static void __noreturn run_vms(const struct op *ops, unsigned int nr, bool noise)
 {
-	static const struct mt_caps eager = { .eager_chunk = PIECE };
+	struct mt_caps caps = {
+		.eager_chunk = w.eager ? PIECE : 0, .ring_entries = w.ring ? RING_ENTRIES : 0,
+	};
 	void *(*noises[])(void *) = { read_memory, read_files };
 	pthread_t threads[ARRAY_SIZE(noises)];
 	unsigned int i;
 
 	/* In an emulator, on a kernel that looks for its own bugs */
 	alarm(600);
-	w.vm = mt_vm_create_vcpus(w.vcpus, NR_VCPUS, NR_PLACES * PIECE, w.eager ? &eager : NULL);
+	for (i = 0; i < NR_VMS; i++)
+		w.vms[i] = mt_vm_create_vcpus(w.vcpus[i], NR_VCPUS, NR_PLACES * PIECE, &caps);
 	w.hva = mt_mmap(-1, NR_PIECES * PIECE, PROT_NONE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0);
-	m.cacheable_pfnmap = mt_has_cacheable_pfnmap(w.vm);
+	m.cacheable_pfnmap = mt_has_cacheable_pfnmap(w.vms[0]);
 	m.flag = kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE);
 	make_files();
 	for (i = 0; i < NR_PIECES; i++)
@@ -803,7 +983,8 @@ static void __noreturn run_vm(const struct op *ops, unsigned int nr, bool noise)
 	WRITE_ONCE(w.stop, true);
 	for (i = 0; noise && i < ARRAY_SIZE(noises); i++)
 		pthread_join(threads[i], NULL);
-	kvm_vm_free(w.vm);
+	for (i = 0; i < NR_VMS; i++)
+		kvm_vm_free(w.vms[i]);
 	_exit(0);
 }
 
@@ -813,6 +994,7 @@ static bool passes(const struct op *ops, unsigned int nr, bool noise, bool quiet
 	pid_t pid;
 
 	fflush(stdout);
+	shared->nr = 0;
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
 	if (!pid) {
@@ -821,7 +1003,7 @@ static bool passes(const struct op *ops, unsigned int nr, bool noise, bool quiet
 			dup2(null, STDOUT_FILENO);
 			dup2(null, STDERR_FILENO);
 		}
-		run_vm(ops, nr, noise);
+		run_vms(ops, nr, noise);
 	}
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
 	return WIFEXITED(status) && !WEXITSTATUS(status);
@@ -835,7 +1017,7 @@ static bool passes(const struct op *ops, unsigned int nr, bool noise, bool quiet
 static unsigned int shrink(struct op *ops, unsigned int nr, bool noise)
 {
 	time_t until = time(NULL) + SHRINK_SECONDS;
-	struct op fewer[OPS_A_VM];
+	struct op fewer[OPS_A_RUN];
 	unsigned int len, start;
 
 	for (len = nr / 2; len; len /= 2) {
@@ -843,7 +1025,8 @@ static unsigned int shrink(struct op *ops, unsigned int nr, bool noise)
 			memcpy(fewer, ops, start * sizeof(*ops));
 			memcpy(fewer + start, ops + start + len,
 			       (nr - start - len) * sizeof(*ops));
-			if (passes(fewer, nr - len, noise, true)) {
+			/* Or has not come to any of them */
+			if (passes(fewer, nr - len, noise, true) || !shared->nr) {
 				start += len;
 				continue;
 			}
@@ -875,12 +1058,13 @@ static void share(void)
 static const struct regression {
 	const char *what;
 	bool eager;
+	bool ring;
 	unsigned int nr;
 	struct op ops[16];
 } regressions[] = {
 	{
 		"a page of a block is mapped while its slot is logged, then all of it",
-		false, 7, {
+		false, false, 7, {
 			{ MAP, 0, ANON, 0, 0, 0 },
 			{ SLOT, 0, 0, 1, 0, KVM_MEM_LOG_DIRTY_PAGES },
 			{ MAP, 0, NC_BLOCKS, 0, 0, 0 },
@@ -892,7 +1076,7 @@ static const struct regression {
 	},
 	{
 		"a flagged block is split eagerly",
-		true, 5, {
+		true, false, 5, {
 			{ MAP, 0, NC_BLOCKS, 0, 0, 0 },
 			{ SLOT, 0, 0, 1, 0, KVM_MEM_NONCACHEABLE },
 			{ STORE, 0, 0, 0, 0, 0 },
@@ -905,22 +1089,25 @@ static const struct regression {
 static void fuzz(bool noise)
 {
 	unsigned int left = mt_number("MT_OPS", 10000), seed, nr;
-	struct op ops[OPS_A_VM];
+	struct op ops[OPS_A_RUN];
 
 	share();
 	seed = mt_seed();
 	ksft_print_msg("MT_OPS=%u MT_SEED=%u\n", left, seed);
 
 	for (; left; left -= nr, seed++) {
-		nr = min_t(unsigned int, left, OPS_A_VM);
+		nr = min_t(unsigned int, left, OPS_A_RUN);
 		srandom(seed);
 		w.eager = seed & 1;
+		w.ring = seed & 2;
 		if (passes(NULL, nr, noise, false))
 			continue;
 		nr = shared->nr;
+		TEST_ASSERT(nr, "MT_SEED=%u: it does not come to the first operation", seed);
 		memcpy(ops, shared->ops, sizeof(ops));
-		ksft_print_msg("MT_SEED=%u: operation %u fails; looking for less that does%s\n",
-			       seed, nr, w.eager ? ", with eager splitting" : "");
+		ksft_print_msg("MT_SEED=%u: operation %u fails; looking for less that does%s%s\n",
+			       seed, nr, w.eager ? ", with eager splitting" : "",
+			       w.ring ? ", with the dirty ring" : "");
 		nr = shrink(ops, nr, noise);
 		print_ops(ops, nr);
 		TEST_FAIL("%u operations fail, MT_SEED=%u%s", nr, seed,
@@ -952,6 +1139,7 @@ TEST_F_TIMEOUT(fuzz, regressions, 120)
 		const struct regression *reg = &regressions[i];
 
 		w.eager = reg->eager;
+		w.ring = reg->ring;
 		TEST_ASSERT(passes(reg->ops, reg->nr, false, false), "%s", reg->what);
 	}
 }

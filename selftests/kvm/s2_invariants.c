@@ -14,11 +14,10 @@
 #include <linux/kvm_memtype.h>
 #include <linux/sizes.h>
 
-#include <asm/barrier.h>
-
 #include "kselftest_harness.h"
 
 #include "backing.h"
+#include "dirty_ring.h"
 #include "guest.h"
 #include "harness.h"
 #include "host.h"
@@ -334,23 +333,15 @@ MT_TEST(initially_set_eager_split_2m)
 
 static void ring_collect(struct env *e, unsigned long *bitmap)
 {
-	struct kvm_dirty_gfn *ring = vcpu_map_dirty_ring(e->vcpu), *entry;
-	u32 count = 0;
+	struct kvm_dirty_gfn page;
+	u32 count;
 
 	bitmap_zero(bitmap, NR_PAGES);
-	for (;;) {
-		entry = &ring[e->vcpu->fetch_index % RING_ENTRIES];
-		/* Pairs with KVM's release of the entry that it has filled in */
-		if (smp_load_acquire(&entry->flags) != KVM_DIRTY_GFN_F_DIRTY)
-			break;
-		TEST_ASSERT_EQ(entry->slot, MT_SLOT);
-		TEST_ASSERT(entry->offset < NR_PAGES, "Ring has page %#lx",
-			    (unsigned long)entry->offset);
-		__set_bit(entry->offset, bitmap);
-		/* KVM may use the entry again once it sees this */
-		smp_store_release(&entry->flags, KVM_DIRTY_GFN_F_RESET);
-		e->vcpu->fetch_index++;
-		count++;
+	for (count = 0; mt_ring_next(e->vcpu, &page); count++) {
+		TEST_ASSERT_EQ(page.slot, MT_SLOT);
+		TEST_ASSERT(page.offset < NR_PAGES, "Ring has page %#lx",
+			    (unsigned long)page.offset);
+		__set_bit(page.offset, bitmap);
 	}
 	TEST_ASSERT_EQ(kvm_vm_reset_dirty_ring(e->vm), count);
 }

@@ -23,7 +23,7 @@
 #define PORT		"0000:00:09.0"
 #define BEHIND_PORT	"0000:01:00.0"
 #define IN_SLOT		"0000:02:00.0"
-#define SLOT		"1"
+#define PORT_SLOT	"1"
 /* The first virtual function of IGB, when it has some */
 #define IGB_VF		"0000:00:17.0"
 

@@ -355,7 +355,7 @@ TEST_F_TIMEOUT(slot, unplugged, 60)
 {
 	static const FIXTURE_VARIANT(removal) unplug = {
 		.bdf = IN_SLOT, .bar = 2, .iommu = MT_CDEV,
-		.path = "/sys/bus/pci/slots/" SLOT "/power", .value = "0",
+		.path = "/sys/bus/pci/slots/" PORT_SLOT "/power", .value = "0",
 	};
 
 	give_back(&self->removal, &unplug);

@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -85,6 +87,29 @@ bool pool_settle(const struct pool *pool)
 		usleep(1000);
 	}
 	return true;
+}
+
+bool binding_find(const struct pool *pool, struct binding *b)
+{
+	char path[256], real[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/class/misc/carveout-%s/device", pool->name);
+	if (!realpath(path, real))
+		return false;
+	snprintf(b->device, sizeof(b->device), "%s", basename(real));
+	snprintf(path, sizeof(path), "/sys/class/misc/carveout-%s/device/driver", pool->name);
+	if (!realpath(path, real))
+		return false;
+	snprintf(b->driver, sizeof(b->driver), "%.120s", real);
+	return true;
+}
+
+bool binding_write(const struct binding *b, const char *what)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), "%s/%s", b->driver, what);
+	return write_file(path, b->device);
 }
 
 int pool_open(const struct pool *pool)

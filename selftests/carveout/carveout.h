@@ -39,6 +39,17 @@ struct pool_counters pool_counters(const struct pool *pool);
 /* Until nothing is left to scrub; false if that takes more than a minute */
 bool pool_settle(const struct pool *pool);
 
+/* The device that has the pool, and its driver's directory in sysfs */
+struct binding {
+	char device[64];
+	char driver[128];
+};
+
+/* False if there is no such device */
+bool binding_find(const struct pool *pool, struct binding *b);
+/* What is "bind" or "unbind"; false and errno if it fails */
+bool binding_write(const struct binding *b, const char *what);
+
 int pool_open(const struct pool *pool);
 /* DMA_HEAP_IOCTL_ALLOC: a descriptor, or a negative errno */
 int heap_alloc_flags(int heap, __u64 len, __u32 fd_flags, __u64 heap_flags);

@@ -7,7 +7,6 @@
  * any order later. Bound again, the pool is whole and empty.
  */
 #include <fcntl.h>
-#include <libgen.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -26,35 +25,6 @@
 
 #define SIZE		SZ_4M
 #define PATTERN		0x756e626f756e6421ULL
-
-/* The device that has the pool, and its driver's directory in sysfs */
-struct binding {
-	char device[64];
-	char driver[128];
-};
-
-static bool binding_find(const struct pool *pool, struct binding *b)
-{
-	char path[256], real[PATH_MAX];
-
-	snprintf(path, sizeof(path), "/sys/class/misc/carveout-%s/device", pool->name);
-	if (!realpath(path, real))
-		return false;
-	snprintf(b->device, sizeof(b->device), "%s", basename(real));
-	snprintf(path, sizeof(path), "/sys/class/misc/carveout-%s/device/driver", pool->name);
-	if (!realpath(path, real))
-		return false;
-	snprintf(b->driver, sizeof(b->driver), "%.120s", real);
-	return true;
-}
-
-static bool binding_write(const struct binding *b, const char *what)
-{
-	char path[192];
-
-	snprintf(path, sizeof(path), "%s/%s", b->driver, what);
-	return write_file(path, b->device);
-}
 
 FIXTURE(unbind) {
 	struct pool pool;

@@ -293,6 +293,16 @@ void mt_expect_sync(struct kvm_vcpu *vcpu)
 	}
 }
 
+void mt_access_prepare(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val)
+{
+	struct mt_req *req = &mt_reqs[vcpu->id];
+
+	*req = (struct mt_req) { .op = op, .addr = gpa, .val = val };
+	sync_global_to_guest(vcpu->vm, *req);
+	vcpu->run->exit_reason = 0;
+	memset(&vcpu->run->memory_fault, 0, sizeof(vcpu->run->memory_fault));
+}
+
 static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 				       u64 gpa, u64 val)
 {
@@ -301,11 +311,7 @@ static struct mt_result mt_access_once(struct kvm_vcpu *vcpu, enum mt_op op,
 	int ret, interrupted = 0;
 	struct mt_result r = {};
 
-	*req = (struct mt_req) { .op = op, .addr = gpa, .val = val };
-	sync_global_to_guest(vcpu->vm, *req);
-
-	run->exit_reason = 0;
-	memset(&run->memory_fault, 0, sizeof(run->memory_fault));
+	mt_access_prepare(vcpu, op, gpa, val);
 	do {
 		ret = __vcpu_run(vcpu);
 	} while (ret == -1 && errno == EINTR && ++interrupted < MT_MAX_INTERRUPTED);

@@ -82,6 +82,8 @@ struct kvm_vm *mt_vm_create_vcpus(struct kvm_vcpu **vcpus, int nr, u64 size,
  * where KVM cannot handle it; real CPUs always report it to EL1.
  */
 struct mt_result mt_access(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val);
+/* The same, for whoever calls KVM_RUN himself: it ends with mt_expect_sync() */
+void mt_access_prepare(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 val);
 /* The guest has come to its GUEST_SYNC(); what it asserts has held until then */
 void mt_expect_sync(struct kvm_vcpu *vcpu);
 bool mt_alignment_fault(const struct mt_result *r);

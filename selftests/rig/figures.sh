@@ -6,7 +6,7 @@
 # The figures of the documents and cover letters are rows of Documentation/bench.txt: a
 # line that has the name of a row and then nothing but numbers must be that very row,
 # white space aside. `write` makes it so; `code` prints the hash of the kernel code of
-# all patches, which the table is of.
+# all patches and of its configuration, which the table is of.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -18,13 +18,17 @@ documents() {
 	echo "$TOP/README"
 }
 
-# The lines that make up the kernel code, without what only says where they are
+# The lines that make up the kernel code, without what only says where they are, and how
+# it is configured
 code() {
-	# shellcheck disable=SC2016	# of awk
-	find "$PATCHES" -name '[0-9]*.patch' | sort | xargs -d '\n' awk '
-		/^diff --git / { p = $3 ~ /^a\/(arch|virt|mm|include|drivers)\// }
-		/^-- $/ { p = 0 }
-		p && /^[-+]/ && !/^(---|\+\+\+)/' | sha256sum | cut -c1-16
+	{
+		# shellcheck disable=SC2016	# of awk
+		find "$PATCHES" -name '[0-9]*.patch' | sort | xargs -d '\n' awk '
+			/^diff --git / { p = $3 ~ /^a\/(arch|virt|mm|include|drivers)\// }
+			/^-- $/ { p = 0 }
+			p && /^[-+]/ && !/^(---|\+\+\+)/'
+		find "$TOP/arch-arm64/configs" -name '[!d]*.config' | sort | xargs -d '\n' grep -h '^CONFIG'
+	} | sha256sum | cut -c1-16
 }
 
 # rows DOCUMENT [write]: lines that are not the row that they look like; or the document

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # needs: nothing
-# inputs: Documentation README series selftests/rig/figures.sh
+# inputs: Documentation README series arch-arm64/configs selftests/rig/figures.sh
 #
 # The figures in documents and cover letters are those of Documentation/bench.txt, and
 # that is of the code that the patches have.

@@ -37,7 +37,7 @@ memories_of() {
 # VMM's ordinary memory stays that
 expected_of() {
 	case "$1 $2" in
-	"model-n1 stripes" | "model-n1 ordinary") echo wrong ;;
+	"model-n1 stripes" | "model-n1 unpooled") echo wrong ;;
 	*) echo right ;;
 	esac
 }
@@ -64,7 +64,7 @@ plan() {
 				for m in $(memories_of "$g"); do
 					echo "300 $m ${env}sh /demo/l1-stripes $m $rounds $(expected_of "$c" "$m")"
 				done
-				[ "$g" != patched ] || for m in ordinary pooled; do
+				[ "$g" != patched ] || for m in unpooled pooled; do
 					echo "300 $m sh /demo/l1-noncoherent $m $(expected_of "$c" $m)"
 				done
 			} | plan_boot "$dir/$g/$c" "$build" 1200 "$@"

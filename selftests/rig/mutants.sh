@@ -77,11 +77,13 @@ for m in $chosen; do
 	[ -n "$commit" ] || [ "$(header "$m" tree)" = module ] || kernel_tree
 done
 
-# list_of CONFIGURATION TEST: what is to be run of the rig's tests, the subtest alone
+# list_of CONFIGURATION TEST: what is to be run of the rig's tests, the subtest alone where
+# it is a program's
 list_of() {
 	lo_only=
 	[ "${2#*/}" = "$2" ] || lo_only=" -r ${2#*/}"
-	list_for "$1" "${2%%/*}" | sed "/^[0-9]* ${2%%/*} /s|/tests/[a-z0-9_]*|&$lo_only|"
+	list_for "$1" "${2%%/*}" |
+		sed "/^[0-9]* ${2%%/*} /s#/tests/[a-z0-9_]*\( \|\$\)#&$lo_only #"
 }
 
 build() {

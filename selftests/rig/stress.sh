@@ -3,10 +3,13 @@
 #
 # make stress: what make check does for a minute, for as long as one likes: OPS random
 # operations on memslots and the memory behind them, alone and once more with noise
-# (s2_fuzz), ROUNDS of each way in which a BAR goes away under a vCPU (vfio_barrier),
-# and on n2 as many loads of the carve-out module (carveout_rounds). SEED= repeats a run,
-# CONFIG= names configurations, DEBUG=1 takes the kernel with KASAN, lockdep and kmemleak.
-# What fails leaves the sequence of operations that does.
+# (s2_fuzz); ROUNDS of each way in which a BAR goes away under a vCPU (vfio_barrier), of
+# VMs that come and go (s2_rounds) and, on n2, of loads of the carve-out module
+# (carveout_rounds); and each allocation failing once (s2_enomem, carveout_enomem).
+# SEED= repeats a run, CONFIG= names configurations, DEBUG=1 takes the kernel with KASAN,
+# lockdep and kmemleak. What fails leaves the sequence of operations that does; if nothing
+# does, Documentation/stress.txt (stress-debug.txt) has the figures of the run, unless that
+# was SEED='s or KERNEL='s.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -26,16 +29,18 @@ lock
 "$RIG/initramfs.sh" tests
 "$RIG/initramfs.sh" modules "$W/patched/$BUILD"
 
+tests='s2_fuzz s2_enomem s2_rounds vfio_barrier carveout_rounds carveout_enomem'
 # Nothing that is alive is stopped: a day
 limit=86400
 boots=
 for c in $configs; do
 	dir=$LOGS/stress/$(label_of "$c")
-	list_for "$c" s2_fuzz vfio_barrier carveout_rounds | sed "
+	# shellcheck disable=SC2086	# names
+	list_for "$c" $tests | sed "
 		/^[0-9]* s2_fuzz /s|MT_OPS=[0-9]*|MT_OPS=$OPS${SEED:+ MT_SEED=$SEED}|
-		/^[0-9]* vfio_barrier /s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$ROUNDS|
+		s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$ROUNDS|
 		/^[0-9]* carveout_rounds /s|rounds [0-9][0-9]*|rounds $ROUNDS|
-		s/^[0-9]* \(s2_fuzz\|vfio_barrier\|carveout_rounds\) /$limit \1 /" |
+		s/^[0-9]* /$limit /" |
 		new_boot "$dir" "$W/patched/$BUILD" "$limit"
 	boots="$boots $dir"
 done
@@ -47,8 +52,40 @@ results=$W/stress.tsv
 for dir in $boots; do
 	"$RIG/report.sh" boot "$(basename "$dir")" "$dir"
 	# The seed, what was done, and, where it failed, what does
-	for t in s2_fuzz vfio_barrier; do
-		output_of "$dir/port.log" "$t" | sed -n "s|^# \(.*\)|$(basename "$dir"): \1|p" >&2
+	for t in $tests; do
+		output_of "$dir/port.log" "$t" | sed -n "s|^# \([^ R]\)|$(basename "$dir"): \1|p" >&2
 	done
 done >"$results"
+
+# The figures, with what they are of
+table() {
+	echo "make stress OPS=$OPS ROUNDS=$ROUNDS CONFIG=$CONFIG${DEBUG:+ DEBUG=1}"
+	echo "base $(head -n 1 "$W/source")"
+	echo "series $("$RIG/figures.sh" code)"
+	echo "emulator $("$(emulator_of n1)" --version | head -n 1), on $(nproc) CPUs"
+	for dir in $boots; do
+		printf '\n%s\n' "$(basename "$dir")"
+		for t in $tests; do
+			r=$(awk -F '\t' -v t="/$t(/|\$)" '$2 ~ t { n[$1]++ }
+				END { print n["pass"] + 0, n["fail"] + 0, n["skip"] + 0 }' "$dir/results")
+			took=$(awk -v t="$t" '$1 == "END" && $2 == t { print $4 }' "$dir/port.log")
+			[ -z "$took" ] || echo "$t $r $took"
+		done | awk '{ printf "%-22s %4d passed %4d failed %4d skipped %7d s\n", $1, $2, $3, $4, $5 }'
+		for t in $tests; do
+			output_of "$dir/port.log" "$t" | sed -n 's/^# \(.*: [0-9]* allocations, .*\)/  \1/p'
+		done
+	done
+}
+"$RIG/report.sh" judge "$results" >"$results.judged"
+for dir in $boots; do
+	grep "	$(basename "$dir")/" "$results.judged" >"$dir/results" || :
+done
+table >"$LOGS/stress/table"
+cat "$LOGS/stress/table"
+doc=Documentation/stress${DEBUG:+-debug}.txt
+# What others can repeat by the line that it begins with
+if [ -z "${SEED:-}${KERNEL:-}" ] && ! grep -q '^fail' "$results.judged"; then
+	cp "$LOGS/stress/table" "$TOP/$doc"
+	say "that is in $doc now"
+fi
 "$RIG/report.sh" summary "$results"

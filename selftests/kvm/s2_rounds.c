@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * s2_rounds - VMs come and go, by themselves or killed
+ *
+ * MT_ROUNDS= processes, one after the other, make a VM with a flagged slot over memory
+ * of a driver, whose dirty log and audit are on, and one over ordinary memory, and write
+ * to both. Every second one is killed while its vCPU runs. Nothing of a VM is left when
+ * its process has gone: neither its directory in debugfs nor the driver's memory in use.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <linux/kvm_memtype.h>
+#include <linux/sizes.h>
+
+#include "kselftest_harness.h"
+
+#include "backing.h"
+#include "guest.h"
+#include "harness.h"
+#include "host.h"
+#include "memslot.h"
+
+#define SIZE	SZ_2M
+
+static const struct memtype_test_config config = {
+	.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
+	.flags = MEMTYPE_TEST_PMD,
+};
+
+/* Of a process; it exits as soon as all is there, or writes until it is killed */
+static void __noreturn vmm(bool forever)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	char path[96];
+	char buf[4096];
+	int fd;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(60);
+	vm = mt_vm_create(&vcpu, 2 * SIZE);
+	fd = mt_test_open(&config);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE | KVM_MEM_LOG_DIRTY_PAGES, MT_GPA,
+				    SIZE, mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE,
+						  MAP_SHARED, 0)), 0);
+	MT_EXPECT_ERRNO(mt_set_slot_nr(vm, MT_SLOT + 1, 0, MT_GPA + SIZE, SIZE,
+				       mt_anon(SIZE)), 0);
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
+
+	/* It stays open */
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/memtype_audit", getpid(),
+		 vm->fd);
+	fd = open(path, O_RDONLY);
+	TEST_ASSERT(fd < 0 ? errno == ENOENT : read(fd, buf, sizeof(buf)) > 0, "%s: %s", path,
+		    strerror(errno));
+
+	if (!forever)
+		_exit(0);
+	kill(getppid(), SIGUSR1);
+	for (;;)
+		mt_access_ok(vcpu, MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
+}
+
+static int users_of_memory(void)
+{
+	FILE *f = fopen("/sys/module/memtype_test/refcnt", "r");
+	int users = -1;
+
+	TEST_ASSERT(f && fscanf(f, "%d", &users) == 1, "/sys/module/memtype_test/refcnt");
+	fclose(f);
+	return users;
+}
+
+static void expect_no_vm(pid_t pid)
+{
+	char pattern[32];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(pattern, sizeof(pattern), "%d-", pid);
+	dir = opendir("/sys/kernel/debug/kvm");
+	TEST_ASSERT(dir, "/sys/kernel/debug/kvm: %s", strerror(errno));
+	while ((entry = readdir(dir)))
+		TEST_ASSERT(strncmp(entry->d_name, pattern, strlen(pattern)),
+			    "%s is still there", entry->d_name);
+	closedir(dir);
+}
+
+FIXTURE(rounds) {
+};
+
+FIXTURE_SETUP(rounds)
+{
+	MT_SKIP_TO_HARNESS();
+	mt_require_noncacheable();
+}
+
+FIXTURE_TEARDOWN(rounds)
+{
+}
+
+/* Hours, where somebody wants many */
+TEST_F_TIMEOUT(rounds, come_and_go, 6 * 3600)
+{
+	unsigned int rounds = mt_number("MT_ROUNDS", 1000), i;
+	int users = users_of_memory(), status, sig;
+	sigset_t signals;
+	pid_t pid;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigaddset(&signals, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+
+	for (i = 0; i < rounds; i++) {
+		bool killed = i & 1;
+
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
+		if (!pid)
+			vmm(killed);
+		/* That it is there, or that it has gone */
+		sigwait(&signals, &sig);
+		if (killed) {
+			TEST_ASSERT_EQ(sig, SIGUSR1);
+			usleep(i * 37 % 3000);
+			kill(pid, SIGKILL);
+		}
+		TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+		TEST_ASSERT(killed ? WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL :
+				     WIFEXITED(status) && !WEXITSTATUS(status),
+			    "Round %u: status %#x", i, status);
+		if (killed)
+			sigwait(&signals, &sig);
+		expect_no_vm(pid);
+		TEST_ASSERT_EQ(users_of_memory(), users);
+	}
+	ksft_print_msg("MT_ROUNDS=%u\n", rounds);
+}
+
+TEST_HARNESS_MAIN

@@ -27,7 +27,7 @@ struct vm_area_struct;
  * @base: physical address, a multiple of the page size
  * @size: length in bytes, a multiple of the page size
  * @nr_pages: the same in pages
- * @shared: it is one buffer, which all who open the node get
+ * @shared: all who open the node get the same memory, all of it
  * @res: claim on the range, busy and exclusive
  * @va: the module's own mapping of the range, Normal-NC
  * @region: what the dmem cgroup controller charges allocations to, or NULL
@@ -37,8 +37,6 @@ struct vm_area_struct;
  * @memory: held by whoever needs its range: who made it, buffers, and scrubbing that
  *	is queued. With the last one the range is no longer claimed, and @res, @va,
  *	@region, @used and @owned are gone.
- * @one_lock: held while @one is looked up or made, in a shared pool. Inside of
- *	mmap_lock, outside of @lock.
  * @wait: woken when @changes changes
  * @scrub: scrubs a part of what is dirty, and queues itself again
  * @lock: protects all that follows. A fault takes it for reading around the
@@ -55,10 +53,9 @@ struct vm_area_struct;
  * @prepared: the pages from here on have never been handed out, and are dirty
  * @changes: counts whatever may let an allocation succeed, or fail
  * @buffers: all struct carveout_buffer of the pool
- * @nr_buffers: their number
+ * @nr_buffers: their number; those of a shared pool have the same pages
  * @high_water: the most pages that @owned_pages has ever been
- * @one: the buffer of a shared pool, not a reference, or NULL. It is cleared when the
- *	pages are given back, so that it is a valid pointer while @lock is held.
+ * @touched: of a shared pool, one of the buffers that are no longer there was touched
  */
 struct carveout_pool {
 	char name[CARVEOUT_NAME_LEN];
@@ -74,7 +71,6 @@ struct carveout_pool {
 	struct miscdevice misc;
 	struct kref ref;
 	struct kref memory;
-	struct mutex one_lock;	/* serializes who makes the shared buffer */
 	wait_queue_head_t wait;
 	struct work_struct scrub;
 	struct rw_semaphore lock;
@@ -90,7 +86,7 @@ struct carveout_pool {
 	struct list_head buffers;
 	unsigned int nr_buffers;
 	unsigned long high_water;
-	struct dma_buf *one;
+	bool touched;
 };
 
 /*

@@ -11,6 +11,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/dcache.h>
 #include <linux/dma-buf.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
@@ -45,11 +46,10 @@ static const bool carveout_debug;
  *	NULL as long as it has done so in none. Set once, under the pool's lock for reading.
  * @awaited: carveout_buffer_revoke() has waited for what mmap() does in @mm
  * @charge: what the dmem cgroup controller wants back, or NULL
- * @inode: of the dma-buf's file, a reference, or NULL before there is one; all mappings are
- *	of this inode.
- *	Without the reference it may be gone while the buffer is in the list: a
- *	look at /proc/<pid>/fd holds the dma-buf's dentry, and with it the buffer,
- *	longer than the file.
+ * @dentry: of the dma-buf's file, or NULL before there is one, not a reference: it is
+ *	valid as long as the buffer is in the list, for its release is the buffer's end. The
+ *	file may be gone long before (an O_PATH descriptor keeps the dentry, too), and its
+ *	memory be anything.
  */
 struct carveout_buffer {
 	struct carveout_pool *pool;
@@ -60,22 +60,19 @@ struct carveout_buffer {
 	struct mm_struct *mm;
 	bool awaited;
 	struct dmem_cgroup_pool_state *charge;
-	struct inode *inode;
+	struct dentry *dentry;
 };
 
 static void carveout_buffer_free(struct carveout_buffer *buffer)
 {
-	struct inode *inode = buffer->inode;
 	struct mm_struct *mm = buffer->mm;
 
 	carveout_dmem_uncharge(buffer->charge, buffer->size);
-	/* From here on neither carveout_buffer_revoke() nor carveout_buffer_share() finds it */
+	/* From here on carveout_buffer_revoke() does not find it */
 	carveout_pool_give_back(buffer->pool, buffer->base, buffer->size, &buffer->node,
 				buffer->touched);
 	if (mm)
 		mmdrop(mm);
-	if (inode)
-		iput(inode);
 	kfree(buffer);
 }
 
@@ -195,7 +192,7 @@ static bool carveout_fits_huge(struct carveout_buffer *buffer, struct vm_area_st
 {
 	phys_addr_t phys = buffer->base + PFN_PHYS(vma->vm_pgoff);
 
-	return IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+	return IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && buffer->size >= PMD_SIZE &&
 	       IS_ALIGNED(vma->vm_start ^ phys, PMD_SIZE) &&
 	       ALIGN(vma->vm_start, PMD_SIZE) + PMD_SIZE <= vma->vm_end;
 }
@@ -261,13 +258,10 @@ static int carveout_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *v
 
 	if (ret)
 		return ret;
-	if (vma->vm_pgoff >= buffer->size >> PAGE_SHIFT ||
-	    vma_pages(vma) > (buffer->size >> PAGE_SHIFT) - vma->vm_pgoff)
-		return -EINVAL;
 	/*
-	 * VM_ALLOW_ANY_UNCACHED lets KVM map it Normal-NC without being asked to,
-	 * on any kernel. VM_DONTCOPY is not all there is to fork(): what a child
-	 * has, it has with a reference.
+	 * That it is a part of the buffer, dma-buf has seen to. VM_ALLOW_ANY_UNCACHED
+	 * lets KVM map it Normal-NC without being asked to, on any kernel. VM_DONTCOPY is
+	 * not all there is to fork(): what a child has, it has with a reference.
 	 */
 	vm_flags_mod(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP |
 		     VM_DONTCOPY | VM_ALLOW_ANY_UNCACHED, VM_MAYEXEC);
@@ -323,7 +317,6 @@ static const struct dma_buf_ops carveout_dmabuf_ops = {
 	.mmap		= carveout_dmabuf_mmap,
 };
 
-/* Of a shared pool, the one that all who come later are to get */
 static struct dma_buf *carveout_buffer_make(struct carveout_pool *pool, size_t size, int flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
@@ -372,16 +365,12 @@ static struct dma_buf *carveout_buffer_make(struct carveout_pool *pool, size_t s
 		goto err;
 	}
 
-	/* If the pool is dead by then, it is not found there, and cannot be mapped */
-	ihold(file_inode(dmabuf->file));
-	/* Pairs with the acquire in carveout_buffer_revoke() */
-	smp_store_release(&buffer->inode, file_inode(dmabuf->file));
+	/*
+	 * If the pool is dead by then, it is not found there, and cannot be mapped. Pairs
+	 * with the acquire in carveout_buffer_revoke().
+	 */
+	smp_store_release(&buffer->dentry, dmabuf->file->f_path.dentry);
 	trace_carveout_alloc(pool->name, buffer->base, size);
-
-	if (pool->shared) {
-		scoped_guard(rwsem_write, &pool->lock)
-			pool->one = dmabuf;
-	}
 
 	return dmabuf;
 
@@ -419,62 +408,49 @@ struct dma_buf *carveout_buffer_alloc(struct carveout_pool *pool, u64 len, int f
 	return carveout_buffer_make(pool, PAGE_ALIGN(len), flags);
 }
 
-/*
- * The buffer of a shared pool, with a reference, unless it is about to go. Its file
- * may be gone before it, see struct carveout_buffer, and then be another one's: that
- * has not the same private_data, as long as the dma-buf is not freed.
- */
-static struct dma_buf *carveout_one_get(struct carveout_pool *pool)
-{
-	struct dma_buf *dmabuf;
-	struct file *file;
-
-	guard(rwsem_read)(&pool->lock);
-
-	dmabuf = pool->one;
-	if (!dmabuf)
-		return NULL;
-	file = get_file_active(&dmabuf->file);
-	if (file && file->private_data != dmabuf) {
-		fput(file);
-		return NULL;
-	}
-
-	return file ? dmabuf : NULL;
-}
-
 /**
- * carveout_buffer_share() - The buffer of a shared pool
+ * carveout_buffer_share() - A buffer of a shared pool
  * @pool: the pool, a shared one; the caller has a reference
  * @len: length in bytes that is wanted of it
  *
- * There is one, as long as the pool. It is made when it is first wanted, and lives until
- * the last has let go of it; who comes after that gets a new one, with nothing in it,
- * and waits until it has been scrubbed.
+ * All of them are the same memory, the whole pool's, but each is a dma-buf of its own:
+ * one that others have cannot be had again without knowing that its file is still there.
+ * Who comes after the last has let go gets memory with nothing in it, and waits until it
+ * has been scrubbed.
  *
- * Context: As carveout_buffer_alloc(). Takes the pool's one_lock.
+ * Context: As carveout_buffer_alloc().
  *
  * Return: as carveout_buffer_alloc().
  */
 struct dma_buf *carveout_buffer_share(struct carveout_pool *pool, u64 len)
 {
-	struct dma_buf *dmabuf;
-	int ret;
-
 	if (!len)
 		return ERR_PTR(-EINVAL);
 	if (len > pool->size)
 		return ERR_PTR(-ENOMEM);
 
-	ret = mutex_lock_interruptible(&pool->one_lock);
-	if (ret)
-		return ERR_PTR(-ERESTARTSYS);
-	dmabuf = carveout_one_get(pool);
-	if (!dmabuf)
-		dmabuf = carveout_buffer_make(pool, pool->size, O_RDWR | O_CLOEXEC);
-	mutex_unlock(&pool->one_lock);
+	return carveout_buffer_make(pool, pool->size, O_RDWR | O_CLOEXEC);
+}
 
-	return dmabuf;
+/*
+ * The inode that all mappings of a buffer are of, with a reference; or NULL: with the last
+ * path to it, and so with the file, they have gone.
+ */
+static struct inode *carveout_inode_get(struct carveout_buffer *buffer)
+{
+	/* Pairs with the release in carveout_buffer_make() */
+	struct dentry *dentry = smp_load_acquire(&buffer->dentry);
+	struct inode *inode;
+
+	if (!dentry)
+		return NULL;
+
+	guard(spinlock)(&dentry->d_lock);
+	inode = dentry->d_inode;
+	if (inode)
+		ihold(inode);
+
+	return inode;
 }
 
 /* Another address space in which mmap() may be inserting entries, with a reference */
@@ -510,8 +486,8 @@ static struct mm_struct *carveout_next_mm(struct carveout_pool *pool)
 void carveout_buffer_revoke(struct carveout_pool *pool)
 {
 	struct carveout_buffer *buffer;
-	struct mm_struct *mm;
 	struct inode *inode;
+	struct mm_struct *mm;
 
 	scoped_guard(rwsem_write, &pool->lock)
 		WRITE_ONCE(pool->dead, true);
@@ -526,9 +502,10 @@ void carveout_buffer_revoke(struct carveout_pool *pool)
 	/* From here on nothing is mapped: a buffer that is being made cannot be any more */
 	guard(rwsem_read)(&pool->lock);
 	list_for_each_entry(buffer, &pool->buffers, node) {
-		/* Pairs with the release in carveout_buffer_make() */
-		inode = smp_load_acquire(&buffer->inode);
-		if (inode)
-			unmap_mapping_range(inode->i_mapping, 0, 0, 1);
+		inode = carveout_inode_get(buffer);
+		if (!inode)
+			continue;
+		unmap_mapping_range(inode->i_mapping, 0, 0, 1);
+		iput(inode);
 	}
 }

@@ -2,7 +2,7 @@
 /*
  * The device node of a pool, which hands buffers out: by DMA_HEAP_IOCTL_ALLOC as a
  * dma-buf, or by mmap() of the node itself; and its counters in sysfs. Of a shared pool
- * it hands out the same one each time.
+ * all of them are the same memory.
  */
 #include <linux/bitmap.h>
 #include <linux/device.h>
@@ -84,9 +84,9 @@ static loff_t carveout_llseek(struct file *file, loff_t offset, int whence)
 }
 
 /*
- * The first mapping makes the buffer, as long as it is itself, or gets the one that
- * a shared pool has; all further ones
- * are of that buffer, also through a descriptor that another process was given.
+ * The first mapping makes the buffer, as long as it is itself, or, of a shared pool, as the
+ * pool; all further ones are of that buffer, also through a descriptor that another process
+ * was given.
  */
 static int carveout_mmap_locked(struct carveout_file *cf, struct vm_area_struct *vma)
 {
@@ -141,8 +141,8 @@ static struct dma_buf *carveout_ioctl_alloc(struct file *file,
 		return carveout_buffer_alloc(cf->pool, data->len, data->fd_flags);
 
 	/*
-	 * It has one file, which can be written to. Who may only read can map the node,
-	 * where the core sees to that.
+	 * What is shared can be written to. Who may only read can map the node, where the
+	 * core sees to that.
 	 */
 	if (!(file->f_mode & FMODE_WRITE))
 		return ERR_PTR(-EBADF);
@@ -255,7 +255,8 @@ static ssize_t buffers_show(struct device *dev, struct device_attribute *attr, c
 
 	guard(rwsem_read)(&pool->lock);
 
-	return sysfs_emit(buf, "%u\n", pool->nr_buffers);
+	/* What is shared is one, whoever has it */
+	return sysfs_emit(buf, "%u\n", pool->shared ? !!pool->nr_buffers : pool->nr_buffers);
 }
 static DEVICE_ATTR_RO(buffers);
 

@@ -189,7 +189,6 @@ static void carveout_pool_release(struct kref *ref)
 {
 	struct carveout_pool *pool = container_of(ref, struct carveout_pool, ref);
 
-	mutex_destroy(&pool->one_lock);
 	kfree(pool);
 }
 
@@ -198,7 +197,7 @@ static void carveout_pool_release(struct kref *ref)
  * @name: what the pool is to be called, any string
  * @base: physical address, any number
  * @size: length in bytes, any number
- * @shared: all who open its node are to get one buffer
+ * @shared: all who open its node are to get the same memory
  * @why: buffer for the reason if there is no pool
  * @len: its length in bytes
  *
@@ -252,7 +251,6 @@ struct carveout_pool *carveout_pool_new(const char *name, phys_addr_t base, u64 
 	kref_get(&pool->ref);
 	kref_init(&pool->memory);
 	init_rwsem(&pool->lock);
-	mutex_init(&pool->one_lock);
 	init_waitqueue_head(&pool->wait);
 	INIT_WORK(&pool->scrub, carveout_scrub_work);
 	INIT_LIST_HEAD(&pool->buffers);
@@ -376,6 +374,11 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
 		return -ENODEV;
 	if (pool->frozen)
 		return -EAGAIN;
+	/* Who shares has the pages that are there */
+	if (pool->shared && pool->nr_buffers) {
+		page = 0;
+		goto found;
+	}
 
 	for (; align; align /= 2) {
 		page = carveout_find(pool, pool->used, nr, align);
@@ -384,7 +387,7 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
 		/* Rather wait for a scrub than be without huge entries from then on */
 		if (carveout_find(pool, pool->owned, nr, align) < pool->nr_pages)
 			return -EAGAIN;
-		/* Of a shared pool all is free when the one buffer has gone */
+		/* Of a shared pool all is free when it has been scrubbed */
 		if (pool->shared)
 			return -EAGAIN;
 	}
@@ -395,6 +398,7 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
 	bitmap_set(pool->owned, page, nr);
 	pool->owned_pages += nr;
 	pool->high_water = max(pool->high_water, pool->owned_pages);
+found:
 	pool->nr_buffers++;
 	list_add(node, &pool->buffers);
 	kref_get(&pool->memory);
@@ -416,7 +420,7 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
  * has any more has been scrubbed, this waits for that.
  *
  * Context: Process context, may sleep, until a signal comes. Takes the pool's lock;
- *	mmap_lock and the pool's one_lock may be held.
+ *	mmap_lock may be held.
  *
  * Return: 0, and the memory is kept until carveout_pool_give_back(); -ENOMEM if there is
  * no such run of pages; -ENODEV if the pool has been given up; -ERESTARTSYS.
@@ -450,7 +454,8 @@ int carveout_pool_take(struct carveout_pool *pool, size_t size, phys_addr_t *bas
  * @node: what it has put into the list of buffers
  * @dirty: the pages may hold something else than zeros; if not, they are free at once
  *
- * Nothing maps the pages any more, and no CPU has a translation of them.
+ * Nothing maps the pages by this buffer any more, and no CPU has a translation of them by
+ * it. Those of a shared pool are given back with the last buffer.
  *
  * Context: Process context, may sleep, not for long. Takes the pool's lock. The pool may
  *	be gone when this returns.
@@ -460,18 +465,23 @@ void carveout_pool_give_back(struct carveout_pool *pool, phys_addr_t base, size_
 {
 	unsigned long page = PHYS_PFN(base - pool->base), nr = size >> PAGE_SHIFT;
 
-	if (dirty && nr == 1 && !(current->flags & PF_KTHREAD)) {
+	if (dirty && nr == 1 && !pool->shared && !(current->flags & PF_KTHREAD)) {
 		carveout_scrub(pool, page, nr);
 		dirty = false;
 	}
 
 	scoped_guard(rwsem_write, &pool->lock) {
-		bitmap_clear(pool->owned, page, nr);
-		pool->owned_pages -= nr;
 		pool->nr_buffers--;
 		list_del(node);
-		/* It was that of this buffer: there is no other in a shared pool */
-		pool->one = NULL;
+		if (pool->shared) {
+			pool->touched |= dirty;
+			dirty = false;
+			if (pool->nr_buffers)
+				break;
+			swap(dirty, pool->touched);
+		}
+		bitmap_clear(pool->owned, page, nr);
+		pool->owned_pages -= nr;
 		if (dirty) {
 			pool->dirty_pages += nr;
 			pool->first_dirty = min(pool->first_dirty, page);

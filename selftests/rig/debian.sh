@@ -142,8 +142,7 @@ read -r suite version headers <"$dir/found"
 	echo "$headers $version" >"$dir/unpacked"
 }
 
-[ "$which" != stock ] || [ -f "$CACHE/efi/usr/share/qemu-efi-aarch64/QEMU_EFI.fd" ] ||
-	quietly "fetching EDK2" "$log" unpack_arm64 "$CACHE/efi" qemu-efi-aarch64
+[ "$which" != stock ] || "$RIG/edk2.sh" >/dev/null
 
 stamp="$headers $version $(hash_of "$TOP/drivers" "$TOP/arch-arm64" \
 	"$TOP/selftests/carveout" "$0")"

@@ -40,7 +40,7 @@ vm_start() {
 	vm=$1 demo_ready=0
 	mkdir -p "/tmp/$vm"
 	cd "/tmp/$vm" || exit
-	ln -sf /demo/Image /demo/initrd /qemu/vmlinuz /qemu/distro.initrd .
+	ln -sf /demo/Image /demo/initrd /qemu/vmlinuz /qemu/distro.initrd /qemu/QEMU_EFI.fd .
 	mkfifo report.in report.out
 	cat report.out >report.log &
 	(

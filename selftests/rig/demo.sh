@@ -27,8 +27,9 @@ for g in $groups; do
 	mkdir -p "$dir/$g"
 done
 
-# qemu_archive PROGRAM KERNEL FILE: an archive with the patched VMM, which finds its data
-# where the other one has them, and with a distribution's kernel for its guests
+# qemu_archive PROGRAM KERNEL FIRMWARE FILE: an archive with the patched VMM, which finds
+# its data where the other one has them, and with a distribution's kernel and firmware for
+# its guests
 qemu_archive() {
 	root=$dir/root
 	rm -rf "$root"
@@ -39,9 +40,9 @@ qemu_archive() {
 	mkdir -p "$root/qemu/bin"
 	install -m 755 "$1" "$root/qemu/bin"
 	ln -s /usr/share "$root/qemu/share"
-	cp "$2/vmlinuz" "$root/qemu"
-	cat "$LOGS/guests/initrd" "$dir/modules.cpio" >"$root/qemu/distro.initrd"
-	pack "$root" "$3"
+	cp "$2/vmlinuz" "$3" "$root/qemu"
+	cat "$LOGS/guests/initrd" "$dir/modules.cpio" "$2/kexec.cpio" >"$root/qemu/distro.initrd"
+	pack "$root" "$4"
 	rm -rf "$root"
 }
 configs='n1 n2'
@@ -71,7 +72,8 @@ plan_guests() {
 			case $t in
 			rings | nopool) script="rings $t" ;;
 			strict | combine) script="vfio $t" ;;
-			bochs | vga | secondary | distro | ring | barfile | ordinary) script="display $t" ;;
+			bochs | vga | secondary | distro | firmware | ring | barfile | ordinary)
+				script="display $t" ;;
 			fault | evicted) script="fault $t" ;;
 			refused) script="refused ${group%-qemu}" ;;
 			*) script=$t ;;
@@ -108,10 +110,11 @@ plan() {
 	has patched-qemu || return 0
 	program=$("$RIG/qemu.sh")
 	kernel=$("$RIG/distro-guest.sh")
-	qemu_archive "$program" "$kernel" "$dir/qemu.cpio"
+	firmware=$("$RIG/edk2.sh")
+	qemu_archive "$program" "$kernel" "$firmware" "$dir/qemu.cpio"
 	plan_guests unpatched-qemu plain vfio refused
-	plan_guests patched-qemu plain vfio bochs vga secondary distro ring barfile ordinary \
-		migrate hotplug strict combine fault evicted refused
+	plan_guests patched-qemu plain vfio bochs vga secondary distro firmware ring barfile \
+		ordinary migrate hotplug strict combine fault evicted refused
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -152,7 +155,7 @@ results_of() {
 	case $2 in
 	patched) host_test "$3/carveout/pixels" "$demo/card.py" "$b/card.raw" 640 480 "$b/card.png" ;;
 	patched-qemu)
-		for t in bochs vga secondary distro; do
+		for t in bochs vga secondary distro firmware; do
 			host_test "$3/$t/pixels" "$demo/card.py" "$b/$t.ppm" 640 480 "$b/$t.png"
 		done
 		;;
@@ -246,6 +249,7 @@ awk -F '\t' '
 .*guest/kernel-log|.*kernel-log|.*power-off	kernel logs, of hosts and guests; power off
 patched-qemu/(bochs|vga|secondary)/.*	patched QEMU: displays in the carve-out, pixel by pixel
 patched-qemu/distro/.*	VGA, drawn by a distribution's kernel (DRM_BOCHS)
+patched-qemu/firmware/.*	the same, started by EDK2, and once more by kexec
 patched-qemu/ring/.*	the same with the dirty ring
 patched-qemu/barfile/.*	a display in a PCI device's BAR, by resource0_wc
 patched-qemu/ordinary/.*	a display in ordinary memory: another verdict

@@ -6,7 +6,8 @@
 # Makes sure that a distribution's kernel for guests is in the cache, Debian's own for
 # arm64 with its driver of QEMU's displays (bochs) and all modules that it depends on, in
 # the order in which they are loaded, and prints the directory: vmlinuz, modules/ and
-# order. UPDATE=1 looks for a newer one.
+# order; and kexec.cpio, its kexec with the libraries, for the root of such a guest.
+# UPDATE=1 looks for a newer one.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -15,12 +16,13 @@ lock
 suite=trixie
 dir=$CACHE/distro-guest
 log=$CACHE/distro-guest.log
-[ ! -f "$dir/source" ] || [ -n "${UPDATE:-}" ] || {
+if [ -f "$dir/source" ] && [ -f "$dir/kexec.cpio" ] && [ -z "${UPDATE:-}" ]; then
 	echo "$dir"
 	exit 0
-}
+fi
 
 apt_root distro-guest arm64 "$suite"
+apt_bare distro-guest
 quietly "reading the package list of $suite for arm64" "$log" apt_get distro-guest update >&2
 image=$(APT_CONFIG=$CACHE/apt/distro-guest/apt.conf apt-cache show linux-image-arm64 |
 	sed -n 's/^Depends:.*\(linux-image-[0-9][^ ,]*\) (= \([^)]*\)).*/\1=\2/p' | head -n 1)
@@ -37,6 +39,14 @@ fetch() {
 	: >"$dir/order"
 	module bochs
 	rm -rf "$dir/all" "$dir/deb"
+	unpack_root "$dir/all" distro-guest kexec-tools
+	mkdir -p "$dir/root/usr/sbin" "$dir/root$libs"
+	cp "$dir/all/usr/sbin/kexec" "$dir/root/usr/sbin"
+	ln -s usr/lib "$dir/root/lib"
+	ln -s "${libs#/usr/lib/}/ld-linux-aarch64.so.1" "$dir/root/usr/lib"
+	libraries_of "$dir/all/usr/sbin/kexec"
+	pack "$dir/root" "$dir/kexec.cpio"
+	rm -rf "$dir/all" "$dir/root"
 	printf '%s\nsha256 of the package %s\n' "$image" "$sha" >"$dir/source"
 }
 # module NAME: unpacked, after those that it depends on; what is not there is built in
@@ -55,6 +65,15 @@ module() {
 		module "$m"
 	done
 	echo "$1" >>"$dir/order"
+}
+libs=/usr/lib/aarch64-linux-gnu
+# libraries_of FILE: what it loads, and what that does
+libraries_of() {
+	for l in $(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+		[ ! -f "$dir/root$libs/$l" ] || continue
+		cp -L "$dir/all$libs/$l" "$dir/root$libs"
+		libraries_of "$dir/all$libs/$l"
+	done
 }
 quietly "fetching $image for guests" "$log" fetch >&2
 echo "$dir"

@@ -58,6 +58,17 @@ vm_start() {
 		[ "$p" = "${vmm:-}" ] || pid=$p
 	done
 }
+# keep; as NAME: what is known here of a virtual machine, where there are several
+keep() {
+	eval "pid_$vm=$pid job_$vm=$vm_job ready_$vm=$demo_ready"
+	eval "screen_$vm=${screen:-} asked_$vm=${asked:-}"
+}
+as() {
+	cd "/tmp/$1" || exit
+	vm=$1
+	eval "pid=\$pid_$vm vm_job=\$job_$vm demo_ready=\$ready_$vm"
+	eval "screen=\$screen_$vm asked=\$asked_$vm"
+}
 gone() { ! kill -0 "$pid" 2>/dev/null; }
 go() { echo go >report.in; }
 # tell COMMAND...: a guest that is ready does that and is ready again
@@ -100,19 +111,21 @@ vm_end() {
 			;;
 		esac
 	done <report.log
-	cp console.log "/results/$vm.console"
-	cp report.log "/results/$vm.report"
+	# Another test may have had one of that name
+	cat console.log >>"/results/$vm.console"
+	cat report.log >>"/results/$vm.report"
 	sed 's/^/# VMM: /' vmm.log
 	try quit test "$rc" = 0
 	try vm-is-gone test ! -d "$(debugfs_dir)"
 }
 
-# A client of the VMM's VNC server, which shows what it has been told of
+# screen_start [DESCRIPTOR]: a client of the VMM's VNC server, which shows what it has
+# been told of
 screen_start() {
-	asked=0
+	screen=${1:-5} asked=0
 	mkfifo screen.in
 	/demo/screen vnc vnc <screen.in >screen.log 2>&1 &
-	exec 5>screen.in
+	eval "exec $screen>screen.in"
 }
 answered() { [ "$(wc -l <screen.log)" -ge "$asked" ]; }
 # card SHADE: what is on the screen when the guest has drawn that
@@ -123,7 +136,7 @@ card() {
 # on_screen SECONDS: the client has that, or gets it in that time
 on_screen() {
 	asked=$((asked + 1))
-	echo "want want $1" >&5
+	echo "want want $1" >&"$screen"
 	within $(($1 + 20)) answered || {
 		echo "no answer: $(tail -n 1 screen.log)"
 		return 1
@@ -131,9 +144,15 @@ on_screen() {
 	tail -n 1 screen.log
 	tail -n 1 screen.log | grep -q ^ok
 }
+# redraw SHADE: the guest draws that, and the client gets it
+redraw() {
+	card "$1"
+	tell card "$1"
+	on_screen 30
+}
 screen_end() {
 	# which is its end
-	exec 5>&-
+	eval "exec $screen>&-"
 }
 # The same by the VMM's own means
 screendump() {

@@ -9,6 +9,8 @@
 # displays in the carve-out, the same, with what it refuses on either kernel. Prints a
 # table and where the pictures are. For check.sh, "plan" says which boots it takes and
 # "results" prints what came of them, one a line; with "vmm", of those on the patched VMM.
+# If nothing of that fails, Documentation/qemu-exits.txt has what redraws cost, unless the
+# kernel was KERNEL='s.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -78,8 +80,8 @@ plan_guests() {
 			refused) script="refused ${group%-qemu}" ;;
 			*) script=$t ;;
 			esac
-			echo "300 $t ${env}sh /demo/l1-$script"
-		done | plan_boot "$b" "$build" 1500 "$@" >"$dir/planned"
+			echo "600 $t ${env}sh /demo/l1-$script"
+		done | plan_boot "$b" "$build" 2400 "$@" >"$dir/planned"
 		cat "$dir/planned"
 		! grep -q ^kept "$dir/planned" || continue
 		"$demo/pattern.py" make 1 0x100000 >"$b/disk"
@@ -114,7 +116,7 @@ plan() {
 	qemu_archive "$program" "$kernel" "$firmware" "$dir/qemu.cpio"
 	plan_guests unpatched-qemu plain vfio refused
 	plan_guests patched-qemu plain vfio bochs vga secondary distro firmware ring barfile \
-		ordinary migrate hotplug strict combine fault evicted refused
+		ordinary exits migrate hotplug strict combine fault evicted refused
 }
 
 # host_test NAME COMMAND...: a result of something that is done here
@@ -174,6 +176,19 @@ same_as() {
 	fi
 }
 
+# exits_table: what l1-exits has counted, and what that is of
+exits_table() {
+	echo "base $(head -n 1 "$W/source")"
+	echo "series $("$RIG/figures.sh" code), QEMU's $(hash_of "$TOP/patches/qemu-$QEMU_RELEASE")"
+	echo "emulator $("$(emulator_of n1)" --version | head -n 1), on $(nproc) CPUs"
+	echo
+	for c in $configs; do
+		sed "s/^/$(config_field "$c" 2) /" "$dir/patched-qemu/$c/exits"
+	done | awk '
+		BEGIN { printf "%-12s %-8s %12s %10s\n", "", "display", "ordinary RAM", "carve-out" }
+		{ printf "%-12s %-8s %12d %10d  %.2f times as many\n", $1, $2, $3, $4, $4 / $3 }'
+}
+
 results() {
 	for c in $configs; do
 		for g in $groups; do
@@ -189,6 +204,14 @@ results() {
 			same_as "$c" unpatched unpatched-qemu patched-qemu-is-no-other
 		fi
 	done
+	has patched-qemu && [ -z "${KERNEL:-}" ] || return 0
+	for g in $groups; do
+		for c in $configs; do
+			! grep -q ^fail "$dir/$g/$c.tsv" || return 0
+		done
+	done
+	exits_table >"$dir/exits"
+	cp "$dir/exits" "$TOP/Documentation/qemu-exits.txt"
 }
 
 case $mode in
@@ -253,6 +276,7 @@ patched-qemu/firmware/.*	the same, started by EDK2, and once more by kexec
 patched-qemu/ring/.*	the same with the dirty ring
 patched-qemu/barfile/.*	a display in a PCI device's BAR, by resource0_wc
 patched-qemu/ordinary/.*	a display in ordinary memory: another verdict
+patched-qemu/exits/.*	a redraw, at most 1.10 times the exits of ordinary memory
 patched-qemu/migrate/.*	carve-out to a file, to RAM, to the carve-out
 patched-qemu/hotplug/.*	a display in the carve-out: unplugged, and another one
 patched-qemu/strict/.*	x-barN-memtype=strict: no write-combining

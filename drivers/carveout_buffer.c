@@ -14,7 +14,6 @@
 #include <linux/dcache.h>
 #include <linux/dma-buf.h>
 #include <linux/fcntl.h>
-#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
@@ -84,7 +83,9 @@ struct carveout_around {
 
 /*
  * Dirty from the start where it may be written: without hardware management of the
- * dirty state the first write to each page would be another fault.
+ * dirty state the first write to each page would be another fault. Not set_pte_at(),
+ * which compares with the entry before, none here, and on arm64 with CONFIG_DEBUG_VM
+ * by what modules cannot call.
  */
 static int carveout_around_one(pte_t *ptep, unsigned long addr, void *data)
 {
@@ -95,7 +96,7 @@ static int carveout_around_one(pte_t *ptep, unsigned long addr, void *data)
 	if (vma->vm_flags & VM_WRITE)
 		pte = pte_mkdirty(pte);
 	if (pte_none(ptep_get(ptep)))
-		set_pte_at(vma->vm_mm, addr, ptep, pte_mkspecial(pte));
+		set_pte(ptep, pte_mkspecial(pte));
 
 	return 0;
 }

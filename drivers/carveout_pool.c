@@ -363,22 +363,11 @@ static unsigned long carveout_find(struct carveout_pool *pool, unsigned long *ma
 					      PHYS_PFN(pool->base) & (align - 1));
 }
 
-/* Or -EAGAIN if it is worth waiting for a change */
-static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_addr_t *base,
-			     struct list_head *node)
+/* A run of pages that nobody has: the first one, or a negative error */
+static long carveout_take_pages(struct carveout_pool *pool, unsigned long nr)
 {
 	unsigned long align = nr < PMD_SIZE >> PAGE_SHIFT ? 1 : PMD_SIZE >> PAGE_SHIFT;
 	unsigned long page;
-
-	if (pool->dead)
-		return -ENODEV;
-	if (pool->frozen)
-		return -EAGAIN;
-	/* Who shares has the pages that are there */
-	if (pool->shared && pool->nr_buffers) {
-		page = 0;
-		goto found;
-	}
 
 	for (; align; align /= 2) {
 		page = carveout_find(pool, pool->used, nr, align);
@@ -398,7 +387,26 @@ static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_
 	bitmap_set(pool->owned, page, nr);
 	pool->owned_pages += nr;
 	pool->high_water = max(pool->high_water, pool->owned_pages);
-found:
+	return page;
+}
+
+/* Or -EAGAIN if it is worth waiting for a change */
+static int carveout_try_take(struct carveout_pool *pool, unsigned long nr, phys_addr_t *base,
+			     struct list_head *node)
+{
+	long page = 0;
+
+	if (pool->dead)
+		return -ENODEV;
+	if (pool->frozen)
+		return -EAGAIN;
+	/* Who shares has the pages that are there */
+	if (!pool->shared || !pool->nr_buffers) {
+		page = carveout_take_pages(pool, nr);
+		if (page < 0)
+			return page;
+	}
+
 	pool->nr_buffers++;
 	list_add(node, &pool->buffers);
 	kref_get(&pool->memory);

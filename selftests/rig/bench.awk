@@ -86,12 +86,13 @@ END {
 
 	head("instructions of a buffer, mapped and written to", "system heap", "carve-out")
 	split("4K 8K 16K 32K 64K 128K 256K 512K 1M 2M 4M 16M 64M 256M 1G", bytes, " ")
+	# 250 instructions are the accounting by the dmem controller. The system heap's own count
+	# is another by a thousandth when something else in the kernel or the test has moved.
 	for (i = 1; i in bytes; i++)
-		# 250 instructions are the accounting by the dmem controller
-		row("buffer_" bytes[i], new["system_" bytes[i]], new["carveout_" bytes[i]], "1.000")
+		row("buffer_" bytes[i], new["system_" bytes[i]], new["carveout_" bytes[i]], "1.001")
 	head("the same where no huge entry fits", "system heap", "carve-out")
 	for (i = 1; i in bytes; i++)
-		row("buffer_any_" bytes[i], new["system_" bytes[i]], new["carveout_any_" bytes[i]], "1.000")
+		row("buffer_any_" bytes[i], new["system_" bytes[i]], new["carveout_any_" bytes[i]], "1.001")
 	print "\n# the carve-out as a part of the system heap: # where huge entries fit, + where not"
 	for (i = 1; i in bytes; i++)
 		bar(bytes[i], new["system_" bytes[i]], new["carveout_" bytes[i]],

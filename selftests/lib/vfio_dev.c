@@ -267,6 +267,31 @@ void mt_dev_set_command(struct mt_dev *dev, u16 command)
 		    "%s: PCI_COMMAND: %s", dev->bdf, strerror(errno));
 }
 
+u8 mt_dev_pm_control(struct mt_dev *dev)
+{
+	u8 pos, id;
+
+	mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, PCI_CAPABILITY_LIST, &pos, 1);
+	while (pos) {
+		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos, &id, 1);
+		if (id == PCI_CAP_ID_PM)
+			return pos + PCI_PM_CTRL;
+		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos + 1, &pos, 1);
+	}
+	return 0;
+}
+
+void mt_dev_set_power_state(struct mt_dev *dev, u16 state)
+{
+	struct vfio_region_info info;
+	u8 offset = mt_dev_pm_control(dev);
+
+	TEST_ASSERT(offset, "%s has no power management", dev->bdf);
+	mt_dev_region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
+	TEST_ASSERT(pwrite(dev->fd, &state, sizeof(state), info.offset + offset) ==
+		    sizeof(state), "%s: PMCSR: %s", dev->bdf, strerror(errno));
+}
+
 void mt_bar_open(struct mt_bar *bar, const char *bdf, int index, enum mt_iommu iommu)
 {
 	struct vfio_region_info info;

@@ -56,6 +56,9 @@ void mt_dev_read(struct mt_dev *dev, int index, u64 offset, void *buf, size_t si
 u64 mt_dev_read_word(struct mt_dev *dev, int index, u64 offset);
 u16 mt_dev_command(struct mt_dev *dev);
 void mt_dev_set_command(struct mt_dev *dev, u16 command);
+/* Where PMCSR is in config space, 0 if the device has none; and D0 (0) or D3hot (3) */
+u8 mt_dev_pm_control(struct mt_dev *dev);
+void mt_dev_set_power_state(struct mt_dev *dev, u16 state);
 
 /* A device and the first 4 MiB of one of its BARs */
 struct mt_bar {

@@ -264,31 +264,6 @@ TEST_F_TIMEOUT(barrier, disable_memory, 300)
 	stop(self);
 }
 
-static u8 pm_control(struct mt_dev *dev)
-{
-	u8 pos, id;
-
-	mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, PCI_CAPABILITY_LIST, &pos, 1);
-	while (pos) {
-		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos, &id, 1);
-		if (id == PCI_CAP_ID_PM)
-			return pos + PCI_PM_CTRL;
-		mt_dev_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, pos + 1, &pos, 1);
-	}
-	TEST_FAIL("%s has no power management", dev->bdf);
-	return 0;
-}
-
-/* The VMM does */
-static void set_power_state(struct mt_dev *dev, u16 state)
-{
-	struct vfio_region_info info;
-
-	mt_dev_region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
-	TEST_ASSERT_EQ(pwrite(dev->fd, &state, sizeof(state), info.offset + pm_control(dev)),
-		       sizeof(state));
-}
-
 /* Its guest does, and the VMM does in the device what the guest has written */
 static void guest_sets_power_state(FIXTURE_DATA(barrier) *self, u16 state)
 {
@@ -301,7 +276,7 @@ static void guest_sets_power_state(FIXTURE_DATA(barrier) *self, u16 state)
 	offset = run->mmio.phys_addr - CONFIG_GPA;
 	TEST_ASSERT(run->mmio.is_write && run->mmio.len == sizeof(state) &&
 		    !memcmp(run->mmio.data, &state, sizeof(state)) &&
-		    offset == pm_control(&self->dev),
+		    offset == mt_dev_pm_control(&self->dev),
 		    "The guest writes %u bytes to config space at %#lx", run->mmio.len,
 		    (unsigned long)offset);
 	mt_dev_region(&self->dev, VFIO_PCI_CONFIG_REGION_INDEX, &info);
@@ -327,7 +302,7 @@ static void sleep_and_wake(FIXTURE_DATA(barrier) *self, bool by_guest)
 {
 	unsigned long n, rounds = max(self->rounds / 8, 2UL);
 
-	vcpu_args_set(self->driver, 1, CONFIG_GPA + pm_control(&self->dev));
+	vcpu_args_set(self->driver, 1, CONFIG_GPA + mt_dev_pm_control(&self->dev));
 	for (n = 0; n < rounds; n++) {
 		go(self);
 		warm_up(self);
@@ -335,12 +310,12 @@ static void sleep_and_wake(FIXTURE_DATA(barrier) *self, bool by_guest)
 		if (by_guest)
 			guest_sets_power_state(self, 3);
 		else
-			set_power_state(&self->dev, 3);
+			mt_dev_set_power_state(&self->dev, 3);
 		expect_stop(self, EFAULT, KVM_EXIT_MEMORY_FAULT, false);
 		if (by_guest)
 			guest_sets_power_state(self, 0);
 		else
-			set_power_state(&self->dev, 0);
+			mt_dev_set_power_state(&self->dev, 0);
 		expect_words(self);
 	}
 	stop(self);

@@ -112,6 +112,18 @@ bool binding_write(const struct binding *b, const char *what)
 	return write_file(path, b->device);
 }
 
+bool binding_bind(const struct binding *b)
+{
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		if (binding_write(b, "bind"))
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
 int pool_open(const struct pool *pool)
 {
 	return open(pool->path, O_RDWR | O_CLOEXEC);

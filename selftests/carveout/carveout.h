@@ -49,6 +49,8 @@ struct binding {
 bool binding_find(const struct pool *pool, struct binding *b);
 /* What is "bind" or "unbind"; false and errno if it fails */
 bool binding_write(const struct binding *b, const char *what);
+/* Repeated for ten seconds: what was a buffer's until now may have to be scrubbed first */
+bool binding_bind(const struct binding *b);
 
 int pool_open(const struct pool *pool);
 /* DMA_HEAP_IOCTL_ALLOC: a descriptor, or a negative errno */

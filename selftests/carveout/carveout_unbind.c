@@ -44,19 +44,6 @@ FIXTURE_SETUP(unbind)
 	ASSERT_EQ(pool_attr(&self->pool, "buffers"), 0);
 }
 
-/* What was a buffer's until now may still have to be scrubbed */
-static bool bind_when_scrubbed(const struct binding *b)
-{
-	int i;
-
-	for (i = 0; i < 100; i++) {
-		if (binding_write(b, "bind"))
-			return true;
-		usleep(100000);
-	}
-	return false;
-}
-
 /* Whatever happened, the next test finds a whole and empty pool */
 FIXTURE_TEARDOWN(unbind)
 {
@@ -66,7 +53,7 @@ FIXTURE_TEARDOWN(unbind)
 
 	close(self->heap);
 	if (access(self->pool.path, F_OK))
-		EXPECT_TRUE(bind_when_scrubbed(&self->binding));
+		EXPECT_TRUE(binding_bind(&self->binding));
 	setenv("CARVEOUT_POOL", self->pool.name, 1);
 	ASSERT_TRUE(pool_find(&again));
 	EXPECT_EQ(again.total, self->pool.total);
@@ -254,7 +241,7 @@ TEST_F_TIMEOUT(unbind, while_mapping, 120)
 			EXPECT_EQ(status, 0)
 				TH_LOG("round %d: step %d", round, WEXITSTATUS(status));
 		}
-		ASSERT_TRUE(bind_when_scrubbed(&self->binding));
+		ASSERT_TRUE(binding_bind(&self->binding));
 		close(self->heap);
 		self->heap = pool_open(&self->pool);
 		ASSERT_LE(0, self->heap);

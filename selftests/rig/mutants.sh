@@ -184,9 +184,13 @@ tests_on() {
 caught=0 missed=0
 configs=$(for m in $chosen; do header "$m" config; done | sort -u)
 for config in $configs; do
+	# In the order of selftests/tests: some are not for after a module was loaded
 	for test in $(tests_on "$config"); do
 		list_of "$config" "$test"
-	done | awk '!seen[$0]++' | new_boot "$LOGS/mutants/none/$config" "$W/patched/$BUILD" 1200
+	done >"$LOGS/mutants/list"
+	list_for "$config" | awk 'NR == FNR { if (!at[$2]) at[$2] = FNR; next }
+		!seen[$0]++ { print at[$2], $0 }' - "$LOGS/mutants/list" |
+		sort -s -n -k 1,1 | cut -d ' ' -f 2- | new_boot "$LOGS/mutants/none/$config" "$W/patched/$BUILD" 1200
 done
 # shellcheck disable=SC2046	# paths of ours, without blanks
 "$RIG/boots.sh" $(for config in $configs; do echo "$LOGS/mutants/none/$config"; done)

@@ -4,11 +4,16 @@
  *
  * MT_ROUNDS= processes, one after the other, make a VM with a flagged slot over memory
  * of a driver, whose dirty log and audit are on, and one over ordinary memory, and write
- * to both. Every second one is killed while its vCPU runs. Nothing of a VM is left when
- * its process has gone: neither its directory in debugfs nor the driver's memory in use.
+ * to both. Every second one is killed while its vCPU runs; in "out_of_memory" the kernel
+ * kills them, since they take all memory that there is. Nothing of a VM is left when its
+ * process has gone: neither its directory in debugfs nor the driver's memory in use.
+ *
+ * What the kernel says when it is out of memory, with a stack trace, is not for a console
+ * where somebody looks for stack traces: whoever calls may turn that down (kernel.printk).
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -32,9 +37,29 @@ static const struct memtype_test_config config = {
 	.flags = MEMTYPE_TEST_PMD,
 };
 
-/* Of a process; it exits as soon as all is there, or writes until it is killed */
-static void __noreturn vmm(bool forever)
+enum end { BY_ITSELF, KILLED, OUT_OF_MEMORY };
+
+/* The kernel takes the process that says so before all others */
+static void *take_all_memory(void *unused)
 {
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+	void *p;
+
+	TEST_ASSERT(write(fd, "1000", 4) == 4, "oom_score_adj: %s", strerror(errno));
+	for (;;) {
+		p = mt_anon(SZ_64M);
+		if (!p)
+			continue;
+		madvise(p, SZ_64M, MADV_HUGEPAGE);
+		memset(p, 1, SZ_64M);
+	}
+	return NULL;
+}
+
+/* Of a process; it exits as soon as all is there, or writes until it is killed */
+static void __noreturn vmm(enum end end)
+{
+	pthread_t thread;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 	char path[96];
@@ -59,9 +84,12 @@ static void __noreturn vmm(bool forever)
 	TEST_ASSERT(fd < 0 ? errno == ENOENT : read(fd, buf, sizeof(buf)) > 0, "%s: %s", path,
 		    strerror(errno));
 
-	if (!forever)
+	if (end == BY_ITSELF)
 		_exit(0);
-	kill(getppid(), SIGUSR1);
+	if (end == OUT_OF_MEMORY)
+		pthread_create(&thread, NULL, take_all_memory, NULL);
+	else
+		kill(getppid(), SIGUSR1);
 	for (;;)
 		mt_access_ok(vcpu, MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
 }
@@ -123,7 +151,7 @@ TEST_F_TIMEOUT(rounds, come_and_go, 6 * 3600)
 		pid = fork();
 		TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
 		if (!pid)
-			vmm(killed);
+			vmm(killed ? KILLED : BY_ITSELF);
 		/* That it is there, or that it has gone */
 		sigwait(&signals, &sig);
 		if (killed) {
@@ -141,6 +169,44 @@ TEST_F_TIMEOUT(rounds, come_and_go, 6 * 3600)
 		TEST_ASSERT_EQ(users_of_memory(), users);
 	}
 	ksft_print_msg("MT_ROUNDS=%u\n", rounds);
+}
+
+static void expect_no_warning(int kmsg)
+{
+	char record[8192];
+	ssize_t len;
+
+	/* What has been overwritten in the meantime is not an error */
+	while ((len = read(kmsg, record, sizeof(record) - 1)) > 0 || (len < 0 && errno == EPIPE)) {
+		record[max(len, 0L)] = '\0';
+		TEST_ASSERT(!strstr(record, "WARNING:") && !strstr(record, "BUG:"), "%s", record);
+	}
+	close(kmsg);
+}
+
+/* Seconds each, hence fewer rounds */
+TEST_F_TIMEOUT(rounds, out_of_memory, 6 * 3600)
+{
+	unsigned int rounds = max(mt_number("MT_ROUNDS", 1000) / 50, 2U), i;
+	int users = users_of_memory(), status, kmsg;
+	pid_t pid;
+
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	TEST_ASSERT(kmsg >= 0, "/dev/kmsg: %s", strerror(errno));
+	lseek(kmsg, 0, SEEK_END);
+	for (i = 0; i < rounds; i++) {
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
+		if (!pid)
+			vmm(OUT_OF_MEMORY);
+		TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+		TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+			    "Round %u: status %#x", i, status);
+		expect_no_vm(pid);
+		TEST_ASSERT_EQ(users_of_memory(), users);
+	}
+	expect_no_warning(kmsg);
+	ksft_print_msg("%u times out of memory\n", rounds);
 }
 
 TEST_HARNESS_MAIN

@@ -29,7 +29,7 @@ lock
 "$RIG/initramfs.sh" tests
 "$RIG/initramfs.sh" modules "$W/patched/$BUILD"
 
-tests='s2_fuzz s2_enomem s2_rounds vfio_barrier carveout_rounds carveout_enomem'
+tests='s2_fuzz s2_enomem s2_rounds s2_out_of_memory vfio_barrier carveout_rounds carveout_enomem'
 # Nothing that is alive is stopped: a day
 limit=86400
 boots=

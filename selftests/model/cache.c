@@ -124,3 +124,31 @@ size_t cache_not_zero(const void *p, size_t size)
 		n += READ_ONCE(((const __u64 *)p)[i]) != 0;
 	return n;
 }
+
+void *cache_carveout(size_t size)
+{
+	int fd = open(CACHE_CARVEOUT_NODE, O_RDWR);
+	void *p = MAP_FAILED;
+
+	if (fd < 0)
+		return NULL;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+#define OWN	0x6f776e
+
+struct cache_found cache_own(void *p, size_t size)
+{
+	struct cache_found found = { .not_zero = cache_not_zero(p, size) };
+	struct cache_counters c = {};
+
+	cache_fill(p, size, OWN);
+	/* Each round has enough accesses for half of the lines to leave */
+	for (int i = 0; i < 4; i++)
+		found.wrong += cache_wrong(p, size, OWN);
+	cache_counters(&c);
+	found.lost_lines = c.lost_lines;
+	return found;
+}

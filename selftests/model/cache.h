@@ -62,6 +62,34 @@ void cache_clean_inval(const void *p, size_t size);
  */
 void cache_clean_inval_new(const void *p, size_t size);
 
+/*
+ * A new buffer of the carve-out's pool vm0, or NULL; waits until so much has been
+ * scrubbed. And what its owner finds there: words that are not zero at first, words that
+ * are not its own when it has filled it, while half of the lines leave the cache a few
+ * times, and lines that are lost.
+ */
+#define CACHE_CARVEOUT_NODE	"/dev/dma_heap/carveout-vm0"
+void *cache_carveout(size_t size);
+
+struct cache_found {
+	size_t not_zero;
+	size_t wrong;
+	__u64 lost_lines;
+};
+
+struct cache_found cache_own(void *p, size_t size);
+#define cache_expect_own(p, size)					\
+({									\
+	size_t __size = size;						\
+	struct cache_found __found = cache_own(p, __size);		\
+									\
+	TH_LOG("%zu of %zu words not zero at first, %zu wrong later, %llu lines lost", \
+	       __found.not_zero, __size / 8, __found.wrong, __found.lost_lines); \
+	EXPECT_EQ(__found.not_zero, 0);					\
+	EXPECT_EQ(__found.wrong, 0);					\
+	EXPECT_EQ(__found.lost_lines, 0);				\
+})
+
 /* 64-bit words that follow from a seed, and how many are not what it says */
 void cache_fill(void *p, size_t size, __u64 seed);
 size_t cache_wrong(const void *p, size_t size, __u64 seed);

@@ -33,8 +33,6 @@
 #define SIZE		0x800000UL
 #define LINES		(SIZE / CACHE_LINE)
 
-#define NODE		"/dev/dma_heap/carveout-vm0"
-
 /*
  * All of a pool: who gets a buffer of it has what the one before had, once it has been
  * scrubbed.
@@ -50,7 +48,7 @@
 #define IOVA_BUFFER	0x2000000UL
 
 /* Seeds of what is written; each page of the device's has its own, from DEVICE on */
-enum { EARLIER_OWNER = 1, NEXT_OWNER, DEVICE };
+enum { EARLIER_OWNER = 1, DEVICE };
 
 /* edu, docs/specs/edu.rst of QEMU */
 #define EDU_DMA_SRC	0x80
@@ -76,41 +74,9 @@ FIXTURE_SETUP(duties)
 
 FIXTURE_TEARDOWN(duties)
 {
-	if (!access(NODE, F_OK))
+	if (!access(CACHE_CARVEOUT_NODE, F_OK))
 		EXPECT_EQ(system("rmmod carveout_heap"), 0);
 	EXPECT_EQ(earlier_owner(), 0);
-}
-
-/* NULL if it fails; waits until so much has been scrubbed */
-static void *buffer(size_t size)
-{
-	int fd = open(NODE, O_RDWR);
-	void *p = MAP_FAILED;
-
-	if (fd < 0)
-		return NULL;
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return p == MAP_FAILED ? NULL : p;
-}
-
-/* Nothing but zeros, and then nothing but its own, while lines leave the cache */
-static void next_owner(struct __test_metadata *_metadata, void *p, size_t size)
-{
-	size_t not_zero, wrong = 0;
-	unsigned long long lost;
-
-	not_zero = cache_not_zero(p, size);
-	cache_fill(p, size, NEXT_OWNER);
-	/* Each round has enough accesses for half of the lines to leave */
-	for (int i = 0; i < 4; i++)
-		wrong += cache_wrong(p, size, NEXT_OWNER);
-	lost = cache_count().lost_lines;
-	TH_LOG("%zu of %lu words not zero at first, %zu wrong later, %llu lines lost",
-	       not_zero, size / 8, wrong, lost);
-	EXPECT_EQ(not_zero, 0);
-	EXPECT_EQ(wrong, 0);
-	EXPECT_EQ(lost, 0);
 }
 
 TEST_F(duties, takeover)
@@ -130,9 +96,9 @@ TEST_F(duties, takeover)
 	cache_evict(16);
 	cache_reset();
 	ASSERT_EQ(system("insmod /modules/carveout_heap.ko pools=vm0:64M@" BASE), 0);
-	p = buffer(SIZE);
+	p = cache_carveout(SIZE);
 	ASSERT_NE(NULL, p);
-	next_owner(_metadata, p, SIZE);
+	cache_expect_own(p, SIZE);
 	munmap(p, SIZE);
 }
 
@@ -199,7 +165,7 @@ TEST_F(duties, type1_dma)
 	ASSERT_EQ(system("rmmod memtype_test"), 0);
 	ASSERT_EQ(system("insmod /modules/carveout_heap.ko pools=vm0:" DMA_POOL "@" BASE), 0);
 
-	p = buffer(DMA_SIZE);
+	p = cache_carveout(DMA_SIZE);
 	ASSERT_NE(NULL, p);
 	pattern = mt_anon(SZ_4K);
 	ASSERT_NE(MAP_FAILED, pattern);
@@ -237,11 +203,11 @@ TEST_F(duties, type1_dma)
 
 	cache_reset();
 	munmap(p, DMA_SIZE);
-	p = buffer(DMA_SIZE);
+	p = cache_carveout(DMA_SIZE);
 	ASSERT_NE(NULL, p);
 	/* Not while it was scrubbed, or nothing would be left to come later */
 	cache_evict(16);
-	next_owner(_metadata, p, DMA_SIZE);
+	cache_expect_own(p, DMA_SIZE);
 	munmap(p, DMA_SIZE);
 }
 

@@ -53,7 +53,22 @@ fi
 machine="virt,virtualization=on,gic-version=3,iommu=smmuv3${machine:+,${machine#,}}"
 
 [ "$cache" = - ] || set -- "$@" -device "cache-model,id=cache,$cache"
-[ "$firmware" = - ] || set -- "$@" -bios "$CACHE/$firmware/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
+image=$build/arch/arm64/boot/Image
+case $firmware in
+-) ;;
+loader)
+	# The kernel 2 MiB behind it. The cache is over the memory that it has used
+	at=0x200000
+	aarch64-linux-gnu-gcc -nostdlib -static -Wl,-Ttext=0,--build-id=none -DKERNEL_AT=$at \
+		-DLOADER_AND_KERNEL=0x6000000 -DLOADER_BASE=0xC0000000 -DLOADER_SIZE=0x800000 \
+		-o "$dir/loader.elf" "$RIG/loader.S"
+	aarch64-linux-gnu-objcopy -O binary "$dir/loader.elf" "$dir/loader"
+	truncate -s $((at)) "$dir/loader"
+	cat "$image" >>"$dir/loader"
+	image=$dir/loader
+	;;
+*) set -- "$@" -bios "$CACHE/$firmware/usr/share/qemu-efi-aarch64/QEMU_EFI.fd" ;;
+esac
 
 # The machine's own device tree with the overlay of the configuration
 if [ "$pools" != - ]; then
@@ -84,7 +99,7 @@ fi
 # along if this script is killed outright.
 set -- "$emulator" -nodefaults -display none -no-reboot \
 	-M "$machine" -cpu "$cpu" -smp "$cpus" -m "$memory" "$@" \
-	-kernel "$build/arch/arm64/boot/Image" -initrd "$dir/initrd" \
+	-kernel "$image" -initrd "$dir/initrd" \
 	-append "console=ttyAMA0 panic=-1 initcall_blacklist=nvme_init ${append}" \
 	-serial "file:$dir/console.log" \
 	-device virtio-serial-pci,addr=1 \
@@ -117,7 +132,7 @@ qemu=
 stop() {
 	[ -z "$qemu" ] || kill -TERM "$qemu" 2>/dev/null || :
 	[ -z "$qemu" ] || wait "$qemu" 2>/dev/null || :
-	rm -rf "$dir/initrd" "$dir/list.cpio" "$dir/rig"
+	rm -rf "$dir/initrd" "$dir/list.cpio" "$dir/rig" "$dir/loader" "$dir/loader.elf"
 }
 trap stop EXIT
 trap 'exit 130' INT TERM HUP

@@ -152,7 +152,7 @@ plan_boot() {
 		[ "$(config_field "$pb_config" 8)" = - ] || cat "$CACHE/emulator/stamp"
 		pb_build=$2
 		shift 3
-		hash_of "$RIG/boot.sh" "$TOP/arch-arm64/dts" "$W/tests/tests.cpio" \
+		hash_of "$RIG/boot.sh" "$RIG/loader.S" "$TOP/arch-arm64/dts" "$W/tests/tests.cpio" \
 			"$pb_build/arch/arm64/boot/Image" "$pb_build/modules.cpio" "$@"
 	} | sha256sum | cut -d' ' -f1)
 	if [ -z "${AGAIN:-}" ] && [ "$(cat "$1/passed" 2>/dev/null)" = "$pb_key" ]; then

@@ -11,9 +11,10 @@
 
 # prefixes: each series without those after it; baseline: dumps that the unpatched
 # kernel has, too; upstream: the kernel's own tests; demo: guests of a real VMM; model:
-# the same with a cache model; newest: the module on Debian's newest kernel; vmm: guests
-# of the patched VMM, which is made where ONLY names it
-parts='prefixes baseline upstream demo model newest vmm'
+# the same with a cache model; newest: the module on Debian's newest kernel; display: a
+# guest's display in the carve-out, by the patched VMM; vmm: all guests of that, where ONLY
+# names it
+parts='prefixes baseline upstream demo model display newest vmm'
 tests=$(awk '!/^#/ && NF >= 5 { print $3 }' "$TOP/selftests/tests" | sort -u)
 gates=$(gate_names)
 configs=$(rig_configs)
@@ -51,7 +52,7 @@ wants() { echo "$parts" | tr ' ' '\n' | grep -qx "$1"; }
 # part NAME plan|results
 part() {
 	case $1 in
-	vmm) "$RIG/demo.sh" "$2" vmm ;;
+	display | vmm) "$RIG/demo.sh" "$2" "$1" ;;
 	*) "$RIG/$1.sh" "$2" ;;
 	esac
 }
@@ -79,7 +80,8 @@ if [ -n "$gates" ]; then
 	fi
 	[ -z "$stock" ] || echo debian.sh stock
 	! wants newest || echo debian.sh newest
-	! wants demo && ! wants model || echo vmm.sh
+	! wants demo && ! wants model && ! wants display || echo vmm.sh
+	! wants display || printf '%s\n' distro-guest.sh edk2.sh qemu.sh
 fi >"$CACHE/beside"
 if [ -s "$CACHE/beside" ]; then
 	# timeout for its process group: the compilers end, too
@@ -112,7 +114,8 @@ fi
 # shellcheck disable=SC2086	# names
 [ -z "$gates" ] || "$RIG/gates.sh" results $gates >>"$results"
 build=$W/patched/$BUILD
-if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model || wants vmm; then
+if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model || wants display ||
+	wants vmm; then
 	"$RIG/build.sh" patched
 	"$RIG/initramfs.sh" tests
 	"$RIG/initramfs.sh" modules "$build"
@@ -132,7 +135,7 @@ if wants newest; then
 		"$(cat "$CACHE/debian/newest/found" 2>/dev/null)" >>"$results"
 fi
 
-limit=600
+limit=900
 [ -z "${DEBUG:-}" ] || limit=1800
 for c in $configs; do
 	dir=$LOGS/boot/$(label_of "$c")
@@ -146,7 +149,7 @@ for c in $configs; do
 	plan_boot "$dir" "$b" "$limit" <"$W/list"
 done >"$W/planned"
 # The short ones last, so that none goes on alone
-for p in model demo vmm upstream prefixes baseline; do
+for p in model demo display vmm upstream prefixes baseline; do
 	! wants "$p" || part "$p" plan
 done >>"$W/planned"
 
@@ -164,7 +167,7 @@ kept=$(grep -c '^kept ' "$W/planned" || :)
 sed -n "s|^[a-z]* \($LOGS/boot/.*\)|\1|p" "$W/planned" | while read -r dir; do
 	judge_boot "$(basename "$dir")" "$dir"
 done >>"$results"
-for p in prefixes baseline upstream demo model vmm; do
+for p in prefixes baseline upstream demo model display vmm; do
 	! wants "$p" || part "$p" results >>"$results"
 done
 

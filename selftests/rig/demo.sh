@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: demo.sh [plan|results [vmm]]
+# usage: demo.sh [plan|results [vmm|display]]
 #
 # make demo: boots guests on an unmodified VMM in the rig's machine, on a CPU
 # without FEAT_S2FWB and on one with it, on the patched kernel and, where the
 # guest uses nothing of it, on the base kernel; and on the patched VMM, which has
 # displays in the carve-out, the same, with what it refuses on either kernel. Prints a
 # table and where the pictures are. For check.sh, "plan" says which boots it takes and
-# "results" prints what came of them, one a line; with "vmm", of those on the patched VMM.
+# "results" prints what came of them, one a line; with "vmm", of those on the patched VMM,
+# with "display" of the few of these that show what it is for.
 # If nothing of that fails, Documentation/qemu-exits.txt has what redraws cost, unless the
 # kernel was KERNEL='s.
 
@@ -22,6 +23,7 @@ case "$mode ${2:-}" in
 'table ') groups='unpatched patched unpatched-qemu patched-qemu' ;;
 'plan vmm' | 'results vmm') groups='unpatched-qemu patched-qemu' ;;
 'plan ' | 'results ') groups='unpatched patched' ;;
+'plan display' | 'results display') groups=display-qemu ;;
 *) die "plan or results?" ;;
 esac
 has() { case " $groups " in *" $1 "*) ;; *) return 1 ;; esac; }
@@ -48,16 +50,30 @@ qemu_archive() {
 	rm -rf "$root"
 }
 configs='n1 n2'
+# kernel_of GROUP
+kernel_of() {
+	case $1 in
+	unpatched*) echo unpatched ;;
+	*) echo patched ;;
+	esac
+}
+# pictures_of GROUP: the guests of the patched VMM of which one is kept
+pictures_of() {
+	case $1 in
+	display-qemu) echo vga distro ;;
+	patched-qemu) echo bochs vga secondary distro firmware ;;
+	esac
+}
 # Guests (selftests/demo/l1-NAME) on a kernel, in every configuration; in a group
 # with the patched VMM that is the one they get. The disk that is passed through: the
 # first MiB is what the guest must find, the second is what it writes.
 plan_guests() {
 	group=$1
 	shift
-	build=$W/patched/$BUILD
-	[ "${group%-qemu}" = patched ] || build=$W/src/$BUILD
+	build=$W/patched/$BUILD host=$(kernel_of "$group")
+	[ "$host" = patched ] || build=$W/src/$BUILD
 	env=
-	set -- "$@" -- "$CACHE/vmm/vmm.cpio" "$dir/${group%-qemu}.cpio"
+	set -- "$@" -- "$CACHE/vmm/vmm.cpio" "$dir/$host.cpio"
 	[ "$group" = "${group%-qemu}" ] || {
 		env='PATCHED=1 '
 		set -- "$@" "$dir/qemu.cpio"
@@ -77,7 +93,7 @@ plan_guests() {
 			bochs | vga | secondary | distro | firmware | ring | barfile | ordinary)
 				script="display $t" ;;
 			fault | evicted) script="fault $t" ;;
-			refused) script="refused ${group%-qemu}" ;;
+			refused) script="refused $host" ;;
 			*) script=$t ;;
 			esac
 			echo "600 $t ${env}sh /demo/l1-$script"
@@ -109,11 +125,13 @@ plan() {
 		plan_guests unpatched plain vfio unplug
 		plan_guests patched plain vfio unplug carveout shared rings nopool limits
 	fi
-	has patched-qemu || return 0
+	has patched-qemu || has display-qemu || return 0
 	program=$("$RIG/qemu.sh")
 	kernel=$("$RIG/distro-guest.sh")
 	firmware=$("$RIG/edk2.sh")
 	qemu_archive "$program" "$kernel" "$firmware" "$dir/qemu.cpio"
+	! has display-qemu || plan_guests display-qemu vga distro refused
+	has patched-qemu || return 0
 	plan_guests unpatched-qemu plain vfio refused
 	plan_guests patched-qemu plain vfio bochs vga secondary distro firmware ring barfile \
 		ordinary exits migrate hotplug strict combine fault evicted refused
@@ -153,15 +171,13 @@ results_of() {
 		file_of "$b/port.log" "$f" >"$b/$f"
 		[ "$f" = "${f%.console}" ] || "$RIG/report.sh" log "$3/${f%.console}/guest" "$b/$f"
 	done
-	host_test "$3/vfio/nvme-disk-on-host" "$demo/pattern.py" check "$b/disk" 0x100000 0x100000 2
-	case $2 in
-	patched) host_test "$3/carveout/pixels" "$demo/card.py" "$b/card.raw" 640 480 "$b/card.png" ;;
-	patched-qemu)
-		for t in bochs vga secondary distro firmware; do
-			host_test "$3/$t/pixels" "$demo/card.py" "$b/$t.ppm" 640 480 "$b/$t.png"
-		done
-		;;
-	esac
+	[ "$2" = display-qemu ] ||
+		host_test "$3/vfio/nvme-disk-on-host" "$demo/pattern.py" check "$b/disk" 0x100000 0x100000 2
+	[ "$2" != patched ] ||
+		host_test "$3/carveout/pixels" "$demo/card.py" "$b/card.raw" 640 480 "$b/card.png"
+	for t in $(pictures_of "$2"); do
+		host_test "$3/$t/pixels" "$demo/card.py" "$b/$t.ppm" 640 480 "$b/$t.png"
+	done
 }
 # same_as CONFIGURATION GROUP OTHER NAME: what is said in one group is said in the other,
 # too

@@ -132,7 +132,7 @@ plan() {
 	qemu_archive "$program" "$kernel" "$firmware" "$dir/qemu.cpio"
 	! has display-qemu || plan_guests display-qemu vga distro refused
 	has patched-qemu || return 0
-	plan_guests unpatched-qemu plain vfio refused
+	plan_guests unpatched-qemu plain vfio unplug refused
 	plan_guests patched-qemu plain vfio bochs vga secondary distro firmware ring barfile \
 		ordinary exits migrate hotplug strict combine fault evicted refused
 }

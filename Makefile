@@ -28,6 +28,7 @@ help:
 	@echo 'make export   write that tree (or TREE=/path) back to patches/$$BASE'
 	@echo 'make qemu     cross-build QEMU with its series (VGA in the carve-out) for arm64'
 	@echo 'make qemu-tree  qemu-export  the same as tree and export for that series'
+	@echo 'make qemu-test  each commit of it builds, and QEMU'"'"'s own tests pass as without it'
 	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
 	@echo 'make overlay  a device-tree overlay with a pool for a board: BASE_DTB=, POOL=vm0,'
@@ -57,6 +58,9 @@ run demo check bench mutants stress apply tree export:
 
 qemu:
 	@$(RIG)/qemu.sh
+
+qemu-test:
+	@$(RIG)/qemu-test.sh
 
 qemu-tree qemu-export:
 	@$(RIG)/qemu.sh $(@:qemu-%=%)
@@ -95,4 +99,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-tree qemu-export gates bisect debug module deb deb-test overlay clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug module deb deb-test overlay clean

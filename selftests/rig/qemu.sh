@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: qemu.sh [tree | export [directory]]
+# usage: qemu.sh [tree | export [directory] | configure directory]
 #
 # make qemu: cross-builds the VMM of patches/qemu-10.0 for arm64, which is the
 # distribution's QEMU source with that series, and prints where it is. It has KVM, the
@@ -12,14 +12,16 @@
 # "tree" makes a git tree of the source with the series as the branch memtype, to edit
 # with git, and prints where it is; "export" writes the branch back to the series, or to
 # a directory, as export.sh does for the kernel's: the text of the cover letter is kept.
+# "configure" is for qemu-test.sh: it makes directory/build for directory/src what the
+# build of "make qemu" is.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
 . "$(dirname "$0")/cover.sh"
 mode=${1:-build}
 case $mode in
-build | tree | export) ;;
-*) die "tree or export?" ;;
+build | tree | export | configure) ;;
+*) die "tree, export or configure?" ;;
 esac
 lock
 
@@ -117,7 +119,7 @@ esac
 
 cross=aarch64-linux-gnu-
 stamp="$key $(hash_of "$0") $(${cross}gcc --version | head -n 1)"
-[ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ] || {
+[ "$mode" = configure ] || [ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ] || {
 	echo "$dir/qemu-system-aarch64"
 	exit 0
 }
@@ -151,11 +153,11 @@ sysroot() {
 # The one machine, with the devices that PCI has by default. (minimal.mak has another
 # machine, which is TCG's, and --without-default-devices leaves symbols undefined.)
 configure() {
-	rm -rf "$dir/build"
-	mkdir "$dir/build"
-	echo CONFIG_ARM_VIRT=y >"$dir/src/configs/devices/aarch64-softmmu/rig.mak"
+	rm -rf "$1/build"
+	mkdir "$1/build"
+	echo CONFIG_ARM_VIRT=y >"$1/src/configs/devices/aarch64-softmmu/rig.mak"
 	lib=$root/usr/lib/aarch64-linux-gnu
-	(cd "$dir/build" && PATH="$root:$PATH" CCACHE_BASEDIR=$dir ../src/configure \
+	(cd "$1/build" && PATH="$root:$PATH" CCACHE_BASEDIR=$1 ../src/configure \
 		--cc="ccache ${cross}gcc" --host-cc="ccache gcc" --cross-prefix=$cross \
 		--python=/usr/bin/python3 --prefix=/usr --target-list=aarch64-softmmu \
 		--with-devices-aarch64=rig --without-default-features --disable-tcg \
@@ -169,13 +171,19 @@ build() {
 	CCACHE_BASEDIR=$dir ninja -C "$dir/build" -j "$JOBS" qemu-system-aarch64
 	${cross}strip -o "$dir/qemu-system-aarch64" "$dir/build/qemu-system-aarch64"
 }
-rm -f "$dir/stamp"
-: >"$log"
+[ "$mode" = configure ] || {
+	rm -f "$dir/stamp"
+	: >"$log"
+}
 if [ ! -x "$root/${cross}pkg-config" ] || [ -n "${UPDATE:-}" ]; then
 	quietly "fetching what QEMU is linked with, for arm64" "$log" sysroot >&2
 fi
+[ "$mode" != configure ] || {
+	configure "$2"
+	exit
+}
 quietly "applying QEMU's series" "$log" apply "$dir/src" >&2
-quietly "configuring QEMU" "$log" configure >&2
+quietly "configuring QEMU" "$log" configure "$dir" >&2
 quietly "building QEMU" "$log" build >&2
 echo "$stamp" >"$dir/stamp"
 echo "$dir/qemu-system-aarch64"

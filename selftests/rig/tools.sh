@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: tools.sh [package] [chroot] [emulator]
+# usage: tools.sh [package] [chroot] [emulator] [qtest]
 #
 # Makes sure that the tools are there, with "package" those of the checks and of the
 # Debian package as well, with "chroot" those that try it, with "emulator" those that
-# build QEMU: as
-# root on Debian missing packages are installed, anywhere else the one command that
-# would is printed. Does nothing, quickly, when nothing is missing.
+# build QEMU, with "qtest" what its own tests want besides: as root on Debian missing
+# packages are installed, anywhere else the one command that would is printed. Does
+# nothing, quickly, when nothing is missing.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -73,6 +73,14 @@ case $wanted in *' emulator '*)
 	# QEMU wants 1.5; Debian 12 has it in its backports
 	dpkg --compare-versions "$(/usr/bin/meson --version 2>/dev/null || echo 0)" ge 1.5 ||
 		newer=meson
+	;;
+esac
+case $wanted in *' qtest '*)
+	# qxl is not compiled without; the firmware is not in the source package
+	pkg-config --exists spice-server 2>/dev/null || need libspice-server-dev
+	[ -e /usr/share/seabios/bios-256k.bin ] || need seabios
+	[ -e /usr/share/qemu/kvmvapic.bin ] || need qemu-system-data
+	[ -e /usr/lib/ipxe/qemu/efi-virtio.rom ] || need ipxe-qemu
 	;;
 esac
 # What is in a package without a command: a file that it must have brought.

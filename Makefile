@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo 'make run      build the patched kernel, boot it, show which memory has which type'
 	@echo 'make demo     the same for guests of QEMU, unmodified and patched, with a picture of each'
-	@echo 'make check    everything that can be tested; last line: passed, failed, skipped'
+	@echo 'make check    the tests, but for what is named below; last line: passed, failed, skipped'
 	@echo 'make bench    exact cost of stage-2 faults and of memslots, unpatched and patched'
 	@echo 'make mutants  break the patched kernel on purpose: the tests must see it'
 	@echo 'make stress   OPS=200000 random operations against a model, ROUNDS=1000 lost BARs, VMs,'

@@ -75,6 +75,10 @@ int signal_of_access(void *p, bool write);
 
 bool write_file(const char *path, const char *text);
 
+/* A descriptor over a Unix socket: 0, or what was received; or a negative errno */
+int send_fd(int sock, int fd);
+int receive_fd(int sock);
+
 /*
  * The module's tracepoints: start, do something, stop; then each line of it, oldest
  * first, until there is none, when false comes back. The name has no "carveout_".

@@ -461,39 +461,6 @@ struct keeper {
 	int go;
 };
 
-static void send_fd(int sock, int fd)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = {};
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	TEST_ASSERT(sendmsg(sock, &msg, 0) == 1, "sendmsg: %s", strerror(errno));
-}
-
-static int receive_fd(int sock)
-{
-	char byte, control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	int fd;
-
-	TEST_ASSERT(recvmsg(sock, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg), "recvmsg: %s",
-		    strerror(errno));
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
-	return fd;
-}
-
 /* All that a process can have of a buffer */
 static void keeper_start(struct keeper *k, const struct pool *pool)
 {
@@ -511,7 +478,7 @@ static void keeper_start(struct keeper *k, const struct pool *pool)
 	TEST_ASSERT(k->p && k->q && k->node, "mmap: %s", strerror(errno));
 	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_DGRAM, 0, k->sockets) && !pipe(go) && !pipe(up),
 		    "sockets, pipe: %s", strerror(errno));
-	send_fd(k->sockets[0], k->buf);
+	MT_EXPECT_ERRNO(-send_fd(k->sockets[0], k->buf), 0);
 
 	/* Mappings are not inherited, descriptors are */
 	k->child = fork();
@@ -565,7 +532,9 @@ static void keeper_try(struct keeper *k)
 	expect_no_access(k->node, "mapping of the node");
 	expect_no_mmap(k->buf, "buffer");
 	expect_no_mmap(k->buf2, "duplicate");
-	expect_no_mmap(receive_fd(k->sockets[1]), "descriptor out of a socket");
+	fd = receive_fd(k->sockets[1]);
+	TEST_ASSERT(fd >= 0, "receive_fd: %s", strerror(-fd));
+	expect_no_mmap(fd, "descriptor out of a socket");
 	expect_no_mmap(k->heap, "node");
 	MT_EXPECT_ERRNO(-heap_alloc(k->heap, SZ_4K), ENODEV);
 

@@ -33,6 +33,7 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pool_require.h"
 #include "processor.h"
 
 /* Half of it says that it is one */
@@ -367,16 +368,6 @@ static void expect_canaries(void *p, u64 size, const char *where)
 		TEST_FAIL("%s, word %ld is %#lx", where, at, (unsigned long)((u64 *)p)[at]);
 }
 
-static void require_pool(struct pool *pool, int *heap)
-{
-	mt_require_noncacheable();
-	if (!pool_find(pool))
-		mt_skip("no pool: is carveout_heap loaded?");
-	*heap = pool_open(pool);
-	TEST_ASSERT(*heap >= 0, "%s: %s", pool->path, strerror(errno));
-	TEST_ASSERT(!pool_attr(pool, "buffers"), "Somebody else uses %s", pool->path);
-}
-
 static void *canary_buffer(int heap, u64 size)
 {
 	int buf = heap_alloc(heap, size);
@@ -401,7 +392,8 @@ MT_TEST(guest)
 	time_t end;
 	u64 rest;
 
-	require_pool(&pool, &heap);
+	mt_require_noncacheable();
+	pool_require(&pool, &heap);
 	before = canary_buffer(heap, SZ_4M);
 	p = canary_buffer(heap, BUFFER);
 	rest = pool.total - SZ_4M - BUFFER;
@@ -593,7 +585,8 @@ MT_TEST(keeper)
 	void *p;
 	char c;
 
-	require_pool(&pool, &heap);
+	mt_require_noncacheable();
+	pool_require(&pool, &heap);
 	close(heap);
 	if (!binding_find(&pool, &binding))
 		mt_skip("the pool is none of a device's");

@@ -27,6 +27,7 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pool_require.h"
 #include "s2_dump.h"
 
 #define SIZE		SZ_4M
@@ -116,18 +117,9 @@ struct env {
 	bool probed;		/* by kprobe, there is no dump */
 };
 
-static void pool_require(struct pool *pool, int *heap)
+static void require_kvm(u32 flags)
 {
 	mt_require_pfnmap();
-	if (!pool_find(pool))
-		mt_skip("no pool: is carveout_heap loaded?");
-	*heap = pool_open(pool);
-	TEST_ASSERT(*heap >= 0, "%s: %s", pool->path, strerror(errno));
-	TEST_ASSERT(!pool_attr(pool, "buffers"), "Somebody else uses %s", pool->path);
-}
-
-static void require_flag(u32 flags)
-{
 	if (flags & KVM_MEM_NONCACHEABLE)
 		mt_require_noncacheable();
 }
@@ -136,7 +128,7 @@ static struct env env_create(u64 size, u32 flags)
 {
 	struct env e = {};
 
-	require_flag(flags);
+	require_kvm(flags);
 	pool_require(&e.pool, &e.heap);
 	e.buf = heap_alloc(e.heap, size);
 	TEST_ASSERT(e.buf >= 0, "Buffer: %s", strerror(-e.buf));
@@ -240,7 +232,7 @@ static void test_node(u32 flags)
 	struct kvm_vcpu *vcpu;
 	struct env e = {};
 
-	require_flag(flags);
+	require_kvm(flags);
 	pool_require(&e.pool, &e.heap);
 	e.hva = map_shared(e.heap, SIZE);
 	TEST_ASSERT(e.hva, "mmap of %s: %s", e.pool.path, strerror(errno));
@@ -276,6 +268,7 @@ MT_TEST(flag_unknown)
 
 	if (kvm_has_cap(KVM_CAP_MEM_NONCACHEABLE))
 		mt_skip("this kernel knows the flag");
+	require_kvm(0);
 	pool_require(&e.pool, &e.heap);
 	e.hva = map_shared(e.heap, SIZE);
 	TEST_ASSERT(e.hva, "mmap of %s: %s", e.pool.path, strerror(errno));
@@ -467,7 +460,7 @@ static void test_freed(u32 flags)
 	int heap;
 	char c;
 
-	require_flag(flags);
+	require_kvm(flags);
 	pool_require(&pool, &heap);
 	TEST_ASSERT(!pipe(go) && !pipe(done), "pipe: %s", strerror(errno));
 
@@ -551,6 +544,7 @@ MT_TEST(killed_vmm)
 	pid_t pid;
 	char c;
 
+	require_kvm(0);
 	pool_require(&pool, &heap);
 	TEST_ASSERT(!pipe(ready), "pipe: %s", strerror(errno));
 	pid = fork();

@@ -6,7 +6,8 @@
  * because of the driver's grant, without it; on a kernel that does not know the
  * flag, too. Where the stage-2 page tables cannot be read, a kprobe on the
  * function that writes them says what it was told. And a buffer that was freed
- * and handed on is no longer the guest's, however busily that writes.
+ * and handed on is no longer the guest's, however busily that writes: MT_ROUNDS in the
+ * environment is how often.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -14,7 +15,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include <linux/bitmap.h>
 #include <linux/kvm_memtype.h>
@@ -33,10 +33,6 @@
 #define SIZE		SZ_4M
 #define PATTERN		0x6e6f7420796f7572ULL
 #define WRITERS		2
-/* Fewer where they take longer, on a kernel with debugging options */
-#define ROUNDS		50
-#define MIN_ROUNDS	10
-#define SECONDS		20
 
 /* ---- what stage 2 is ---- */
 
@@ -449,14 +445,14 @@ static int next_owner(int heap, int go, int done)
 
 static void test_freed(u32 flags)
 {
-	int go[2], done[2], filler, buf, i, round, status;
+	unsigned int round, rounds = mt_number("MT_ROUNDS", 50);
+	int go[2], done[2], filler, buf, i, status, ret;
 	struct kvm_vcpu *vcpus[WRITERS];
 	pthread_t threads[WRITERS];
 	struct kvm_vm *vm;
 	struct pool pool;
 	void *hva, *p;
 	pid_t owner;
-	time_t end;
 	int heap;
 	char c;
 
@@ -485,8 +481,7 @@ static void test_freed(u32 flags)
 	for (i = 0; i < WRITERS; i++)
 		pthread_create(&threads[i], NULL, writer_thread, vcpus[i]);
 
-	end = time(NULL) + SECONDS;
-	for (round = 0; round < ROUNDS && time(NULL) < end; round++) {
+	for (round = 0; round < rounds; round++) {
 		/* Writing away, at the far end as well */
 		while (READ_ONCE(*(u64 *)(hva + SIZE - SZ_4K)) != PATTERN)
 			;
@@ -514,20 +509,34 @@ static void test_freed(u32 flags)
 		pthread_join(threads[i], NULL);
 	close(go[1]);
 	TEST_ASSERT(waitpid(owner, &status, 0) == owner, "waitpid: %s", strerror(errno));
-	TEST_ASSERT(!status, "Round %d: the next owner ended with status %#x (%s)", round, status,
-		    WEXITSTATUS(status) == 3 ? "it found what a guest wrote" :
-		    WEXITSTATUS(status) == 4 ? "what it wrote was overwritten" : "error");
-	ksft_print_msg("%d rounds\n", round);
-	TEST_ASSERT(round >= MIN_ROUNDS, "%d rounds in %d s", round, SECONDS);
+	ret = WEXITSTATUS(status);
+	ksft_print_msg("freed under writers: %u rounds, %d late writes\n", round,
+		       ret == 3 || ret == 4);
+	TEST_ASSERT(!status, "Round %u: the next owner ended with status %#x (%s)", round, status,
+		    ret == 3 ? "it found what a guest wrote" :
+		    ret == 4 ? "what it wrote was overwritten" : "error");
 	kvm_vm_free(vm);
 }
 
-MT_TEST(freed_under_writers)
+FIXTURE(freed) {
+};
+
+FIXTURE_SETUP(freed)
+{
+	MT_SKIP_TO_HARNESS();
+}
+
+FIXTURE_TEARDOWN(freed)
+{
+}
+
+/* As many rounds as somebody asks for */
+TEST_F_TIMEOUT(freed, under_writers, 6 * 3600)
 {
 	test_freed(0);
 }
 
-MT_TEST(freed_under_writers_flag)
+TEST_F_TIMEOUT(freed, under_writers_flag, 6 * 3600)
 {
 	test_freed(KVM_MEM_NONCACHEABLE);
 }

@@ -4,10 +4,12 @@
 # make stress: what make check does for a minute, for as long as one likes: OPS random
 # operations on memslots and the memory behind them, alone and once more with noise
 # (s2_fuzz); ROUNDS of each way in which a BAR goes away under a vCPU (vfio_barrier), of
-# VMs that come and go (s2_rounds) and, on n2, of loads of the carve-out module
-# (carveout_rounds); and each allocation failing once (s2_enomem, carveout_enomem).
-# SEED= repeats a run, CONFIG= names configurations, DEBUG=1 takes the kernel with KASAN,
-# lockdep and kmemleak. What fails leaves the sequence of operations that does; if nothing
+# VMs that come and go (s2_rounds), of buffers that are handed on while a guest writes to
+# them (carveout_kvm), on n2 of loads of the carve-out module (carveout_rounds) and on dt of
+# pools that are unbound while they are being mapped (carveout_unbind); and each allocation
+# failing once (s2_enomem, carveout_enomem). SEED= repeats a run, CONFIG= names
+# configurations, n1,n2 if not given, DEBUG=1 takes the kernel with KASAN, lockdep and
+# kmemleak. What fails leaves the sequence of operations that does; if nothing
 # does, Documentation/stress.txt (stress-debug.txt) has the figures of the run, unless that
 # was SEED='s or KERNEL='s.
 
@@ -19,7 +21,7 @@ case $OPS$ROUNDS${SEED:-0} in
 esac
 configs=$(echo "$CONFIG" | tr ',' ' ')
 for c in $configs; do
-	one_of CONFIG "$c" "$(rig_configs both)"
+	one_of CONFIG "$c" "$(rig_configs both; echo dt)"
 done
 
 "$RIG/tools.sh"
@@ -29,7 +31,8 @@ lock
 "$RIG/initramfs.sh" tests
 "$RIG/initramfs.sh" modules "$W/patched/$BUILD"
 
-tests='s2_fuzz s2_enomem s2_rounds s2_out_of_memory vfio_barrier carveout_rounds carveout_enomem'
+tests='s2_fuzz s2_enomem s2_rounds s2_out_of_memory vfio_barrier carveout_rounds carveout_enomem
+	carveout_kvm carveout_unbind'
 # Nothing that is alive is stopped: a day
 limit=86400
 boots=
@@ -72,7 +75,7 @@ table() {
 			[ -z "$took" ] || echo "$t $r $took"
 		done | awk '{ printf "%-22s %4d passed %4d failed %4d skipped %7d s\n", $1, $2, $3, $4, $5 }'
 		for t in $tests; do
-			output_of "$dir/port.log" "$t" | sed -n 's/^# \(.*: [0-9]* allocations, .*\)/  \1/p'
+			output_of "$dir/port.log" "$t" | sed -n 's/^# \(.*: [0-9]* \(allocations\|rounds\), .*\)/  \1/p'
 		done
 	done
 }

@@ -30,6 +30,7 @@ help:
 	@echo 'make qemu-tree  qemu-export  the same as tree and export for that series'
 	@echo 'make qemu-test  each commit of it builds, and QEMU'"'"'s own tests pass as without it'
 	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make pages    check on kernels with pages of 16 and 64 KiB, and with 52 bits of address'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
 	@echo 'make overlay  a device-tree overlay with a pool for a board: BASE_DTB=, POOL=vm0,'
 	@echo '              POOL_BASE=0xc0000000, POOL_SIZE=256M, POOL_SHARED=shared'
@@ -74,6 +75,9 @@ bisect:
 debug:
 	@DEBUG=1 $(RIG)/check.sh
 
+pages:
+	@$(RIG)/check.sh pages
+
 module:
 	@rm -rf $(CACHE)/module && mkdir -p $(CACHE)/module
 	@cp -R -p drivers arch-arm64 $(CACHE)/module
@@ -99,4 +103,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug module deb deb-test overlay clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test overlay clean

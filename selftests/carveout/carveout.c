@@ -90,6 +90,15 @@ bool pool_settle(const struct pool *pool)
 	return true;
 }
 
+size_t pool_unit(const struct pool *pool)
+{
+	size_t unit = MT_BLOCK;
+
+	while (3 * unit >= pool->total && unit > 2 * MT_PAGE)
+		unit /= 2;
+	return unit;
+}
+
 bool binding_find(const struct pool *pool, struct binding *b)
 {
 	char path[256], real[PATH_MAX];
@@ -146,14 +155,14 @@ int heap_alloc(int heap, __u64 len)
 
 void *map_at(int fd, size_t size, int prot, __u64 offset)
 {
-	size_t len = size + CARVEOUT_PMD_SIZE;
+	size_t len = size + MT_BLOCK;
 	unsigned long addr;
 	void *p;
 
 	p = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
-	addr = ((unsigned long)p + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1);
+	addr = ((unsigned long)p + MT_BLOCK - 1) & ~(MT_BLOCK - 1);
 	munmap(p, len);
 	p = mmap((void *)addr, size, prot, MAP_SHARED, fd, offset);
 	return p == MAP_FAILED ? NULL : p;

@@ -11,7 +11,7 @@
 #include <linux/compiler.h>
 #include <linux/types.h>
 
-#define CARVEOUT_PMD_SIZE	(2UL << 20)
+#include "pages.h"
 
 struct pool {
 	char name[64];		/* without "carveout-" */
@@ -39,6 +39,12 @@ struct pool_counters pool_counters(const struct pool *pool);
 /* Until nothing is left to scrub; false if that takes more than a minute */
 bool pool_settle(const struct pool *pool);
 
+/*
+ * What a mapping needs for a huge entry, MT_BLOCK, if three of them and a page fit into the
+ * pool; else a part of it of which they do, and entries are pages
+ */
+size_t pool_unit(const struct pool *pool);
+
 /* The device that has the pool, and its driver's directory in sysfs */
 struct binding {
 	char device[64];
@@ -57,7 +63,7 @@ int pool_open(const struct pool *pool);
 int heap_alloc_flags(int heap, __u64 len, __u32 fd_flags, __u64 heap_flags);
 int heap_alloc(int heap, __u64 len);
 
-/* MAP_SHARED, aligned to PMD_SIZE; NULL and errno if it fails */
+/* MAP_SHARED, aligned to MT_BLOCK; NULL and errno if it fails */
 void *map_at(int fd, size_t size, int prot, __u64 offset);
 void *map_shared(int fd, size_t size);
 

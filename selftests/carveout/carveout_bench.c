@@ -52,7 +52,7 @@ static int compare(const void *a, const void *b)
 
 static __u64 use(int heap, size_t size, char *addr)
 {
-	size_t off, page = 4096;
+	size_t off, page = MT_PAGE;
 	__u64 start = now();
 	int buf;
 	char *p;
@@ -145,22 +145,25 @@ int main(void)
 	piece_zeroing = ioctl(importer, DMABUF_IMPORTER_ZERO_2M, 0);
 	if (page_zeroing <= 0 || piece_zeroing <= 0)
 		die("zeroing");
-	printf("clear_2m %lld\n", 512 * page_zeroing);
+	printf("clear_2m %lld\n", (2LL << 20) / (long long)MT_PAGE * page_zeroing);
 	printf("zero_2m %lld\n", piece_zeroing);
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t size = sizes[i].size;
 
+		if (size < MT_PAGE)
+			continue;
 		if (size > pool.total)
 			break;
 		printf("system_%s %lld\n", sizes[i].name,
 		       (long long)cost(system, NULL, size, (void *)ADDR) -
-		       (long long)(size >> 12) * page_zeroing);
+		       (long long)(size / MT_PAGE) * page_zeroing);
 		printf("carveout_%s %llu\n", sizes[i].name,
 		       (unsigned long long)cost(heap, &pool, size, (void *)ADDR));
 		/* As mmap() places it that is not told where: no huge entry fits */
 		printf("carveout_any_%s %llu\n", sizes[i].name,
-		       (unsigned long long)cost(heap, &pool, size, (void *)(ADDR + 0x11000)));
+		       (unsigned long long)cost(heap, &pool, size,
+						(void *)(ADDR + 0x11 * MT_PAGE)));
 	}
 
 	/* The worker gets its turn when this waits for it */

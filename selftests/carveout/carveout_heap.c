@@ -56,6 +56,7 @@ FIXTURE(heap) {
 	struct pool pool;
 	int heap;
 	size_t page;
+	size_t unit;		/* pool_unit() */
 };
 
 FIXTURE_SETUP(heap)
@@ -64,7 +65,8 @@ FIXTURE_SETUP(heap)
 		SKIP(return, "no pool: is carveout_heap loaded?");
 	self->heap = pool_open(&self->pool);
 	ASSERT_LE(0, self->heap);
-	self->page = sysconf(_SC_PAGESIZE);
+	self->page = MT_PAGE;
+	self->unit = pool_unit(&self->pool);
 	/* Nobody else's, and nothing left by the test before */
 	EXPECT_UNUSED();
 }
@@ -124,7 +126,9 @@ TEST_F(heap, size_pool_plus_one)
 /* Rounding up must not make a huge size a small one */
 TEST_F(heap, size_overflow)
 {
-	static const __u64 sizes[] = { ~0ULL, ~0ULL - 4095, 1ULL << 63, 1ULL << 52, 1ULL << 32 };
+	const __u64 sizes[] = {
+		~0ULL, -MT_PAGE, 1ULL << 63, 1ULL << 52, 1ULL << 32,
+	};
 	unsigned int i;
 	int ret;
 
@@ -221,9 +225,15 @@ TEST_F(heap, zeroed)
 	}
 }
 
+/* What a buffer of that size is aligned to, where there is room */
+static size_t alignment_of(size_t size)
+{
+	return size < MT_BLOCK ? MT_PAGE : MT_BLOCK;
+}
+
 TEST_F(heap, contiguous_and_aligned)
 {
-	size_t size = 2 * CARVEOUT_PMD_SIZE + self->page, off;
+	size_t size = 2 * self->unit + self->page, off;
 	int small = heap_alloc(self->heap, self->page);
 	int buf = heap_alloc(self->heap, size);
 	__u64 phys;
@@ -237,18 +247,18 @@ TEST_F(heap, contiguous_and_aligned)
 	phys = phys_of(p);
 	if (!phys)
 		SKIP(return, "/dev/memtype_test, which reads entries, is not there");
-	EXPECT_EQ(phys % CARVEOUT_PMD_SIZE, 0);
+	EXPECT_EQ(phys % alignment_of(size), 0);
 	for (off = 0; off < size; off += self->page)
 		ASSERT_EQ(phys_of(p + off), phys + off);
 }
 
-/* Write-combine in the PTE, 2 MiB entries, and nothing more than that */
+/* Write-combine in the PTE, huge entries where they fit, and nothing more than that */
 TEST_F(heap, host_entries)
 {
-	size_t size = 2 * CARVEOUT_PMD_SIZE + self->page;
+	size_t size = 2 * self->unit + self->page;
 	int buf = heap_alloc(self->heap, size), fd;
 	struct memtype_test_pte pte;
-	size_t offs[] = { 0, CARVEOUT_PMD_SIZE, size - self->page };
+	size_t offs[] = { 0, self->unit, size - self->page };
 	unsigned int i;
 	char *p;
 
@@ -264,7 +274,7 @@ TEST_F(heap, host_entries)
 		ASSERT_EQ(ioctl(fd, MEMTYPE_TEST_GET_PTE, &pte), 0);
 		EXPECT_EQ(pte.type, MEMTYPE_TEST_NC);
 		EXPECT_EQ(pte.writable, 1);
-		EXPECT_EQ(pte.size, i < 2 ? CARVEOUT_PMD_SIZE : self->page);
+		EXPECT_EQ(pte.size, i < 2 && self->unit == MT_BLOCK ? MT_BLOCK : self->page);
 	}
 
 	/* Made read-only and back, entries keep their type */
@@ -378,10 +388,15 @@ TEST_F(heap, map_beyond)
 	EXPECT_EQ(check(p, self->page, PATTERN), -1);
 }
 
+static char *block_aligned(char *p)
+{
+	return (char *)(((unsigned long)p + MT_BLOCK - 1) & ~(MT_BLOCK - 1));
+}
+
 /* A mapping whose address or offset is not PMD aligned has the same content */
 TEST_F(heap, map_unaligned)
 {
-	size_t size = 2 * CARVEOUT_PMD_SIZE, off;
+	size_t size = 2 * self->unit, off;
 	int buf = heap_alloc(self->heap, size);
 	char *p, *q;
 
@@ -396,13 +411,12 @@ TEST_F(heap, map_unaligned)
 	for (off = self->page; off < size; off += self->page)
 		ASSERT_EQ(*(__u64 *)(q + off - self->page), off);
 
-	q = mmap(NULL, size + CARVEOUT_PMD_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	q = mmap(NULL, size + MT_BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, q);
-	q = (char *)(((unsigned long)q + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1)) +
-		self->page;
-	q = mmap(q, size - CARVEOUT_PMD_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, buf, 0);
+	q = block_aligned(q) + self->page;
+	q = mmap(q, size - self->unit, PROT_READ, MAP_SHARED | MAP_FIXED, buf, 0);
 	ASSERT_NE(MAP_FAILED, q);
-	for (off = 0; off < size - CARVEOUT_PMD_SIZE; off += self->page)
+	for (off = 0; off < size - self->unit; off += self->page)
 		ASSERT_EQ(*(__u64 *)(q + off), off);
 }
 
@@ -424,7 +438,7 @@ TEST_F(heap, read_only_descriptor)
 
 TEST_F(heap, mremap)
 {
-	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	size_t size = 2 * self->unit;
 	int buf = heap_alloc(self->heap, size);
 	char *p, *q;
 
@@ -453,7 +467,7 @@ TEST_F(heap, mremap)
 
 TEST_F(heap, partial_munmap)
 {
-	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	size_t size = 2 * self->unit;
 	int buf = heap_alloc(self->heap, size);
 	char *p;
 
@@ -462,22 +476,22 @@ TEST_F(heap, partial_munmap)
 	ASSERT_NE(NULL, p);
 	fill(p, size, PATTERN);
 	close(buf);
-	/* A page in the middle of a 2 MiB entry */
+	/* A page in the middle of a huge entry */
 	ASSERT_EQ(munmap(p + 5 * self->page, self->page), 0);
 	EXPECT_EQ(signal_of_access(p + 5 * self->page, false), SIGSEGV);
 	EXPECT_EQ(check(p, 5 * self->page, PATTERN), -1);
 	EXPECT_EQ(check(p + 6 * self->page, size - 6 * self->page, PATTERN), -1);
 	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
 	ASSERT_EQ(munmap(p, 5 * self->page), 0);
-	ASSERT_EQ(munmap(p + CARVEOUT_PMD_SIZE, CARVEOUT_PMD_SIZE), 0);
+	ASSERT_EQ(munmap(p + self->unit, self->unit), 0);
 	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
-	ASSERT_EQ(munmap(p, CARVEOUT_PMD_SIZE), 0);
+	ASSERT_EQ(munmap(p, self->unit), 0);
 	EXPECT_UNUSED();
 }
 
 TEST_F(heap, close_before_munmap)
 {
-	size_t size = CARVEOUT_PMD_SIZE;
+	size_t size = self->unit;
 	int buf = heap_alloc(self->heap, size);
 	char *p;
 
@@ -736,7 +750,7 @@ TEST_F(heap, scm_rights_not_received)
 /* mmap() of the node: one buffer for each open file */
 TEST_F(heap, node_mmap)
 {
-	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	size_t size = 2 * self->unit;
 	char *p, *q, *r;
 	int other;
 
@@ -751,9 +765,9 @@ TEST_F(heap, node_mmap)
 	q = map_shared(self->heap, size);
 	ASSERT_NE(NULL, q);
 	EXPECT_EQ(check(q, size, PATTERN), -1);
-	*(__u64 *)(q + CARVEOUT_PMD_SIZE) = 7;
-	EXPECT_EQ(READ_ONCE(*(__u64 *)(p + CARVEOUT_PMD_SIZE)), 7);
-	r = map_at(self->heap, self->page, PROT_READ, CARVEOUT_PMD_SIZE);
+	*(__u64 *)(q + self->unit) = 7;
+	EXPECT_EQ(READ_ONCE(*(__u64 *)(p + self->unit)), 7);
+	r = map_at(self->heap, self->page, PROT_READ, self->unit);
 	ASSERT_NE(NULL, r);
 	EXPECT_EQ(READ_ONCE(*(__u64 *)r), 7);
 	EXPECT_EQ(pool_attr(&self->pool, "buffers"), 1);
@@ -775,7 +789,7 @@ TEST_F(heap, node_mmap)
 /* The buffer outlives the descriptor by its mapping, and the mapping by it */
 TEST_F(heap, node_mmap_lifetime)
 {
-	size_t size = CARVEOUT_PMD_SIZE;
+	size_t size = self->unit;
 	int node = pool_open(&self->pool);
 	void *p;
 
@@ -798,13 +812,13 @@ TEST_F(heap, node_mmap_lifetime)
 /* What a VMM's file backend does: reserve addresses, then map over them */
 TEST_F(heap, node_mmap_fixed)
 {
-	size_t size = 2 * CARVEOUT_PMD_SIZE;
+	size_t size = 2 * self->unit;
 	char *area, *p;
 
-	area = mmap(NULL, size + CARVEOUT_PMD_SIZE, PROT_NONE,
+	area = mmap(NULL, size + MT_BLOCK, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ASSERT_NE(MAP_FAILED, area);
-	area = (char *)(((unsigned long)area + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1));
+	area = block_aligned(area);
 	p = mmap(area, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, self->heap, 0);
 	ASSERT_EQ(p, area);
 	fill(p, size, PATTERN);
@@ -922,12 +936,12 @@ TEST_F(heap, tracepoints)
 
 	if (!trace_start())
 		SKIP(return, "the kernel has no event tracing");
-	buf = heap_alloc(self->heap, CARVEOUT_PMD_SIZE);
+	buf = heap_alloc(self->heap, self->unit);
 	ASSERT_LE(0, buf);
-	p = map_shared(buf, CARVEOUT_PMD_SIZE);
+	p = map_shared(buf, self->unit);
 	ASSERT_NE(NULL, p);
-	fill(p, CARVEOUT_PMD_SIZE, PATTERN);
-	munmap(p, CARVEOUT_PMD_SIZE);
+	fill(p, self->unit, PATTERN);
+	munmap(p, self->unit);
 	close(buf);
 	EXPECT_UNUSED();
 	ASSERT_TRUE(trace_stop());
@@ -948,7 +962,7 @@ TEST_F(heap, tracepoints)
 		done[i] += line.size;
 	}
 	for (i = 0; i < NR; i++)
-		EXPECT_EQ(done[i], CARVEOUT_PMD_SIZE) TH_LOG("event %d", i);
+		EXPECT_EQ(done[i], self->unit) TH_LOG("event %d", i);
 }
 
 /* Nobody who lets go of a buffer scrubs it: an unbound kernel thread does */
@@ -989,16 +1003,20 @@ TEST_F(heap, never_mapped)
 	ASSERT_LE(0, buf);
 	close(buf);
 	EXPECT_COUNTERS(self->pool.total, self->pool.total, 0);
-	/* A mapping that nobody has used is no entry */
+	/* A mapping that nobody has used is no entry, if that is to be huge */
 	buf = heap_alloc(self->heap, size);
 	ASSERT_LE(0, buf);
 	p = map_shared(buf, size);
 	ASSERT_NE(NULL, p);
 	munmap(p, size);
 	close(buf);
-	EXPECT_COUNTERS(self->pool.total, self->pool.total, 0);
+	if (size >= MT_BLOCK)
+		EXPECT_COUNTERS(self->pool.total, self->pool.total, 0);
+	else
+		EXPECT_UNUSED();
 	EXPECT_EQ(traced("alloc", &bytes, ""), 2);
-	EXPECT_EQ(traced("scrub", &bytes, ""), 0);
+	traced("scrub", &bytes, "");
+	EXPECT_EQ(bytes, size >= MT_BLOCK ? 0 : size);
 	/* A read is enough for one */
 	ASSERT_TRUE(trace_start());
 	buf = heap_alloc(self->heap, size);
@@ -1034,7 +1052,7 @@ static bool bytes_of(const char *line, const char *event, unsigned long long *by
  */
 TEST_F(heap, cleaned_before_scrub)
 {
-	size_t size = CARVEOUT_PMD_SIZE + self->page, cleaned = 0, scrubbed = 0;
+	size_t size = self->unit + self->page, cleaned = 0, scrubbed = 0;
 	unsigned long long bytes;
 	char line[512];
 	void *p;
@@ -1115,9 +1133,12 @@ static bool entries_are_nc(const char *p, size_t size, size_t page)
 	return ok;
 }
 
+/* How much a fault maps, of what is aligned to that */
+#define AROUND		(512 * MT_PAGE)
+
 TEST_F(heap, map_many)
 {
-	size_t size = CARVEOUT_PMD_SIZE / 2;
+	size_t size = self->unit < AROUND ? self->unit / 2 : AROUND / 2;
 	unsigned long long bytes;
 	int buf, status;
 	pid_t pid;
@@ -1162,27 +1183,28 @@ TEST_F(heap, map_many)
 /* What is at the ends of a mapping with huge entries, and where they do not fit */
 TEST_F(heap, map_many_unaligned)
 {
-	size_t size = 3 * CARVEOUT_PMD_SIZE, part = 5 * self->page;
+	size_t size = 3 * self->unit, part = 5 * self->page;
 	unsigned long long bytes;
 	char *area, *p;
-	int buf;
+	int buf, nr;
 
 	buf = heap_alloc(self->heap, size);
 	ASSERT_LE(0, buf);
-	area = mmap(NULL, size + 2 * CARVEOUT_PMD_SIZE, PROT_NONE,
+	area = mmap(NULL, size + 2 * MT_BLOCK, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ASSERT_NE(MAP_FAILED, area);
-	area = (char *)(((unsigned long)area + CARVEOUT_PMD_SIZE - 1) & ~(CARVEOUT_PMD_SIZE - 1));
+	area = block_aligned(area);
 	if (!trace_start())
 		SKIP(return, "the kernel has no event tracing");
-	/* Without the first and the last pages: two ends, and one in the middle */
+	/* Without the first and the last pages: two ends, and a huge entry in the middle */
 	p = mmap(area + part, size - 2 * part, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		 buf, part);
 	ASSERT_NE(MAP_FAILED, p);
 	touch_all(p, size - 2 * part, self->page);
-	EXPECT_EQ(traced("map", &bytes, ""), 3);
+	nr = self->unit == MT_BLOCK ? 2 * (MT_BLOCK / AROUND) + 1 : 1;
+	EXPECT_EQ(traced("map", &bytes, ""), nr);
 	EXPECT_EQ(bytes, size - 2 * part);
-	EXPECT_TRUE(entries_are_nc(p, CARVEOUT_PMD_SIZE - part, self->page));
+	EXPECT_TRUE(entries_are_nc(p, self->unit - part, self->page));
 	munmap(p, size);
 
 	/* No huge entry fits anywhere */
@@ -1220,13 +1242,14 @@ TEST_F(heap, alignment_falls_back)
 	munmap(p, size);
 	close(buf);
 	/* Where there is room for the wish it is granted */
-	buf = heap_alloc(self->heap, size - CARVEOUT_PMD_SIZE + self->page);
+	size += self->page - self->unit;
+	buf = heap_alloc(self->heap, size);
 	ASSERT_LE(0, buf);
 	p = map_shared(buf, self->page);
 	ASSERT_NE(NULL, p);
 	WRITE_ONCE(*p, 1);
 	if (phys_of(p))
-		EXPECT_EQ(phys_of(p) % CARVEOUT_PMD_SIZE, 0);
+		EXPECT_EQ(phys_of(p) % alignment_of(size), 0);
 	munmap(p, self->page);
 	close(buf);
 	close(small);
@@ -1285,7 +1308,7 @@ static int dmem_user(const struct pool *pool, int heap, size_t limit)
 
 TEST_F(heap, dmem)
 {
-	size_t limit = CARVEOUT_PMD_SIZE;
+	size_t limit = self->unit;
 	char text[128];
 	int status;
 	pid_t pid;
@@ -1435,7 +1458,7 @@ TEST_F(heap, killed_process)
 	char c;
 	void *p;
 
-	size -= size % CARVEOUT_PMD_SIZE;
+	size -= size % self->unit;
 	ASSERT_EQ(pipe(fds), 0);
 	pid = fork();
 	if (!pid) {

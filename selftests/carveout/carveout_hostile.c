@@ -96,7 +96,8 @@ static void kmsg_expect_limited(int fd, unsigned int seconds)
 
 /*
  * In the guest's address space, 512 pages whose entries the guest changes as it likes, and
- * the table with these entries
+ * the table with these entries. Its pages have 4 KiB, whatever the host's have: it can
+ * name parts of those.
  */
 #define WINDOW		0xc0000000UL
 #define NR_WINDOW	512
@@ -291,9 +292,10 @@ static void guest_main(void)
 
 static struct kvm_vm *guest_create(struct kvm_vcpu **vcpu)
 {
-	struct kvm_vm *vm = vm_create_with_one_vcpu(vcpu, guest_main);
+	struct kvm_vm *vm;
 	u64 *table;
 
+	vm = vm_create_shape_with_one_vcpu(VM_SHAPE(VM_MODE_P40V48_4K), vcpu, guest_main);
 	vm_init_descriptor_tables(vm);
 	vcpu_init_descriptor_tables(*vcpu);
 	vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, ESR_ELx_EC_DABT_CUR, guest_skip);
@@ -489,7 +491,7 @@ static void keeper_start(struct keeper *k, const struct pool *pool)
 
 	k->vm = mt_vm_create(&k->vcpu, SIZE);
 	MT_EXPECT_ERRNO(mt_set_slot(k->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, k->p), 0);
-	mt_access_ok(k->vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	mt_access_ok(k->vcpu, MT_FILL, MT_GPA, SIZE / MT_PAGE);
 	fill(k->node, SIZE, CANARY);
 }
 

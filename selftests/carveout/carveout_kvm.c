@@ -2,12 +2,12 @@
 /*
  * carveout_kvm - A guest in a buffer of the carve-out module
  *
- * Stage 2 must be Normal-NC and use 2 MiB blocks, with KVM_MEM_NONCACHEABLE and,
- * because of the driver's grant, without it; on a kernel that does not know the
- * flag, too. Where the stage-2 page tables cannot be read, a kprobe on the
- * function that writes them says what it was told. And a buffer that was freed
- * and handed on is no longer the guest's, however busily that writes: MT_ROUNDS in the
- * environment is how often.
+ * Stage 2 must be Normal-NC and use blocks, where the pool has room for one, with
+ * KVM_MEM_NONCACHEABLE and, because of the driver's grant, without it; on a kernel that does
+ * not know the flag, too. Where the stage-2 page tables cannot be read, a kprobe on the
+ * function that writes them says what it was told. And a buffer that was freed and handed
+ * on is no longer the guest's, however busily that writes: MT_ROUNDS in the environment
+ * is how often.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -63,7 +63,7 @@ static void s2_probe_stop(void)
 }
 
 /* Everything mapped in the slot was Normal-NC, not executable, of that size */
-static void expect_nc_probed(u64 leaf_size, u64 count, const char *when)
+static void expect_nc_probed(u64 slot_size, u64 leaf_size, u64 count, const char *when)
 {
 	unsigned long addr, size, prot;
 	char line[512], *args;
@@ -76,7 +76,7 @@ static void expect_nc_probed(u64 leaf_size, u64 count, const char *when)
 		args = strstr(line, " addr=");
 		if (!args || sscanf(args, " addr=%lx size=%lx prot=%lx", &addr, &size, &prot) != 3)
 			continue;
-		if (addr < MT_GPA || addr >= MT_GPA + SIZE)
+		if (addr < MT_GPA || addr >= MT_GPA + slot_size)
 			continue;
 		n++;
 		TEST_ASSERT(prot & PROT_NORMAL_NC && !(prot & (PROT_DEVICE | PROT_X)),
@@ -89,12 +89,13 @@ static void expect_nc_probed(u64 leaf_size, u64 count, const char *when)
 		    (unsigned long)count);
 }
 
-static void expect_nc_dumped(struct kvm_vm *vm, u64 leaf_size, u64 count, const char *when)
+static void expect_nc_dumped(struct kvm_vm *vm, u64 slot_size, u64 leaf_size, u64 count,
+			     const char *when)
 {
-	u64 leaves = s2_count(vm, MT_GPA, SIZE, leaf_size);
-	u64 all = s2_count(vm, MT_GPA, SIZE, 0);
+	u64 leaves = s2_count(vm, MT_GPA, slot_size, leaf_size);
+	u64 all = s2_count(vm, MT_GPA, slot_size, 0);
 
-	mt_expect_nc(vm, MT_GPA, SIZE, when);
+	mt_expect_nc(vm, MT_GPA, slot_size, when);
 	TEST_ASSERT(leaves == count && all == count,
 		    "%s: %lu leaves, %lu of them of %#lx bytes, expected %lu of these", when,
 		    (unsigned long)all, (unsigned long)leaves, (unsigned long)leaf_size,
@@ -107,6 +108,8 @@ struct env {
 	struct pool pool;
 	int heap;
 	int buf;
+	u64 size;
+	u64 leaf;		/* what a leaf at stage 2 must have */
 	void *hva;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
@@ -120,28 +123,51 @@ static void require_kvm(u32 flags)
 		mt_require_noncacheable();
 }
 
+/* Two blocks, or one where the pool has no room for two; where it has for none, pages */
+static u64 blocks_size(const struct pool *pool)
+{
+	u64 blocks = min_t(u64, pool->total / MT_BLOCK, 2);
+
+	return blocks ? blocks * MT_BLOCK : SIZE;
+}
+
+static void env_open(struct env *e, u32 flags)
+{
+	require_kvm(flags);
+	pool_require(&e->pool, &e->heap);
+	e->size = blocks_size(&e->pool);
+}
+
+/* With what fd is of, the node or a buffer of it, in a memslot */
+static void env_map(struct env *e, int fd, u32 flags)
+{
+	e->leaf = e->size < MT_BLOCK ? MT_PAGE : MT_BLOCK;
+	e->hva = map_shared(fd, e->size);
+	TEST_ASSERT(e->hva, "mmap: %s", strerror(errno));
+	e->vm = mt_vm_create(&e->vcpu, e->size);
+	e->probed = !s2_dump_exists(e->vm);
+	if (e->probed && !s2_probe_start())
+		mt_skip("neither a stage-2 dump nor kprobes");
+	MT_EXPECT_ERRNO(mt_set_slot(e->vm, flags, MT_GPA, e->size, e->hva), 0);
+}
+
+/* Of that size, or of blocks_size() if it is 0 */
 static struct env env_create(u64 size, u32 flags)
 {
 	struct env e = {};
 
-	require_kvm(flags);
-	pool_require(&e.pool, &e.heap);
-	e.buf = heap_alloc(e.heap, size);
+	env_open(&e, flags);
+	e.size = size ?: e.size;
+	e.buf = heap_alloc(e.heap, e.size);
 	TEST_ASSERT(e.buf >= 0, "Buffer: %s", strerror(-e.buf));
-	e.hva = map_shared(e.buf, size);
-	TEST_ASSERT(e.hva, "mmap: %s", strerror(errno));
-	e.vm = mt_vm_create(&e.vcpu, SIZE);
-	e.probed = !s2_dump_exists(e.vm);
-	if (e.probed && !s2_probe_start())
-		mt_skip("neither a stage-2 dump nor kprobes");
-	MT_EXPECT_ERRNO(mt_set_slot(e.vm, flags, MT_GPA, size, e.hva), 0);
+	env_map(&e, e.buf, flags);
 	return e;
 }
 
-static void env_free(struct env *e, u64 size)
+static void env_free(struct env *e)
 {
 	kvm_vm_free(e->vm);
-	munmap(e->hva, size);
+	munmap(e->hva, e->size);
 	close(e->buf);
 	if (e->probed)
 		s2_probe_stop();
@@ -149,12 +175,19 @@ static void env_free(struct env *e, u64 size)
 	close(e->heap);
 }
 
-static void expect_nc(struct env *e, u64 leaf_size, u64 count, const char *when)
+static void expect_nc(struct env *e, u64 count, const char *when)
 {
 	if (e->probed)
-		expect_nc_probed(leaf_size, count, when);
+		expect_nc_probed(e->size, e->leaf, count, when);
 	else
-		expect_nc_dumped(e->vm, leaf_size, count, when);
+		expect_nc_dumped(e->vm, e->size, e->leaf, count, when);
+}
+
+/* A word in every page; then the whole slot is mapped, by leaves of the expected size */
+static void fill_slot(struct env *e, const char *when)
+{
+	mt_access_ok(e->vcpu, MT_FILL, MT_GPA, e->size / MT_PAGE);
+	expect_nc(e, e->size / e->leaf, when);
 }
 
 /* What only Normal memory allows, and that both see the same */
@@ -171,13 +204,13 @@ static void check_accesses(struct env *e)
 
 static void test_blocks(u32 flags)
 {
-	struct env e = env_create(SIZE, flags);
+	struct env e = env_create(0, flags);
+	u64 page = 2 * e.size / MT_PAGE / 3;
 
-	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
-	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "filled");
+	fill_slot(&e, "filled");
 	check_accesses(&e);
-	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(e.hva + 700 * SZ_4K)), 700);
-	env_free(&e, SIZE);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(e.hva + page * MT_PAGE)), page);
+	env_free(&e);
 }
 
 MT_TEST(blocks)
@@ -193,23 +226,21 @@ MT_TEST(blocks_flag)
 /* A first read must not leave a mapping that needs another fault for a write */
 MT_TEST(blocks_read_first)
 {
-	struct env e = env_create(SIZE, 0);
+	struct env e = env_create(0, 0);
 
 	mt_access_ok(e.vcpu, MT_LDR, MT_GPA, 0);
-	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + SZ_2M, 0);
-	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
-	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "read, then filled");
-	env_free(&e, SIZE);
+	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + e.size / 2, 0);
+	fill_slot(&e, "read, then filled");
+	env_free(&e);
 }
 
 static void test_pages(u32 flags)
 {
-	struct env e = env_create(SZ_64K, flags);
+	struct env e = env_create(16 * MT_PAGE, flags);
 
-	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SZ_64K / SZ_4K);
-	expect_nc(&e, SZ_4K, SZ_64K / SZ_4K, "filled");
+	fill_slot(&e, "filled");
 	check_accesses(&e);
-	env_free(&e, SZ_64K);
+	env_free(&e);
 }
 
 MT_TEST(pages)
@@ -225,21 +256,11 @@ MT_TEST(pages_flag)
 /* mmap() of the node instead of a dma-buf, as an unmodified VMM has it */
 static void test_node(u32 flags)
 {
-	struct kvm_vcpu *vcpu;
 	struct env e = {};
 
-	require_kvm(flags);
-	pool_require(&e.pool, &e.heap);
-	e.hva = map_shared(e.heap, SIZE);
-	TEST_ASSERT(e.hva, "mmap of %s: %s", e.pool.path, strerror(errno));
-	e.vm = mt_vm_create(&vcpu, SIZE);
-	e.vcpu = vcpu;
-	e.probed = !s2_dump_exists(e.vm);
-	if (e.probed && !s2_probe_start())
-		mt_skip("neither a stage-2 dump nor kprobes");
-	MT_EXPECT_ERRNO(mt_set_slot(e.vm, flags, MT_GPA, SIZE, e.hva), 0);
-	mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
-	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "filled");
+	env_open(&e, flags);
+	env_map(&e, e.heap, flags);
+	fill_slot(&e, "filled");
 	check_accesses(&e);
 	kvm_vm_free(e.vm);
 	if (e.probed)
@@ -275,15 +296,27 @@ MT_TEST(flag_unknown)
 
 /* ---- dirty logging ---- */
 
-static const unsigned int written[] = { 0, 5, 6, 511, 512, 700, SIZE / SZ_4K - 1 };
+#define NR_WRITTEN	7
 
-static void expect_dirty(struct env *e, unsigned int nr, const char *when)
+/* Of that many pages: at the ends of words of the bitmap and of blocks, and others */
+static void choose_written(unsigned int *written, unsigned int pages)
 {
-	unsigned long *bitmap = bitmap_zalloc(SIZE / SZ_4K);
-	unsigned int page, i, want;
+	const unsigned int chosen[NR_WRITTEN] = {
+		0, 5, 6, pages / 2 - 1, pages / 2, 2 * pages / 3, pages - 1,
+	};
+
+	memcpy(written, chosen, sizeof(chosen));
+}
+
+/* The first nr of these are in the log, and no others */
+static void expect_dirty(struct env *e, const unsigned int *written, unsigned int nr,
+			 const char *when)
+{
+	unsigned int page, i, want, pages = e->size / MT_PAGE;
+	unsigned long *bitmap = bitmap_zalloc(pages);
 
 	kvm_vm_get_dirty_log(e->vm, MT_SLOT, bitmap);
-	for (page = 0; page < SIZE / SZ_4K; page++) {
+	for (page = 0; page < pages; page++) {
 		want = 0;
 		for (i = 0; i < nr; i++)
 			want |= written[i] == page;
@@ -295,23 +328,24 @@ static void expect_dirty(struct env *e, unsigned int nr, const char *when)
 
 MT_TEST(dirty_log)
 {
-	struct env e = env_create(SIZE, KVM_MEM_NONCACHEABLE);
+	struct env e = env_create(0, KVM_MEM_NONCACHEABLE);
+	unsigned int written[NR_WRITTEN];
 	int i, round;
 
-	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	choose_written(written, e.size / MT_PAGE);
+	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, e.size / MT_PAGE);
 	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_NONCACHEABLE | KVM_MEM_LOG_DIRTY_PAGES,
-				    MT_GPA, SIZE, e.hva), 0);
-	expect_dirty(&e, 0, "nothing written");
+				    MT_GPA, e.size, e.hva), 0);
+	expect_dirty(&e, written, 0, "nothing written");
 	for (round = 0; round < 2; round++) {
-		for (i = 0; i < ARRAY_SIZE(written); i++)
-			mt_access_ok(e.vcpu, MT_STR, MT_GPA + written[i] * SZ_4K, i);
-		expect_dirty(&e, ARRAY_SIZE(written), "written");
-		expect_dirty(&e, 0, "log read twice");
+		for (i = 0; i < NR_WRITTEN; i++)
+			mt_access_ok(e.vcpu, MT_STR, MT_GPA + written[i] * MT_PAGE, i);
+		expect_dirty(&e, written, NR_WRITTEN, "written");
+		expect_dirty(&e, written, 0, "log read twice");
 	}
-	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, e.hva), 0);
-	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
-	expect_nc(&e, SZ_2M, SIZE / SZ_2M, "logging off");
-	env_free(&e, SIZE);
+	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_NONCACHEABLE, MT_GPA, e.size, e.hva), 0);
+	fill_slot(&e, "logging off");
+	env_free(&e);
 }
 
 /* Without the flag no kernel logs writes to memory without struct pages */
@@ -320,39 +354,40 @@ MT_TEST(dirty_log_needs_flag)
 	struct env e = env_create(SIZE, 0);
 
 	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_LOG_DIRTY_PAGES, MT_GPA, SIZE, e.hva), EINVAL);
-	env_free(&e, SIZE);
+	env_free(&e);
 }
 
 /* ---- two VMs ---- */
 
 static void test_two_vms(u32 flags)
 {
-	struct env e = env_create(SIZE, flags);
+	struct env e = env_create(0, flags);
+	u64 half = e.size / 2;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 	void *hva;
 
 	/* The other maps the same buffer for itself */
-	hva = map_shared(e.buf, SIZE);
+	hva = map_shared(e.buf, e.size);
 	TEST_ASSERT(hva, "mmap: %s", strerror(errno));
-	vm = mt_vm_create(&vcpu, SIZE);
-	MT_EXPECT_ERRNO(mt_set_slot(vm, flags, MT_GPA, SIZE, hva), 0);
+	vm = mt_vm_create(&vcpu, e.size);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, flags, MT_GPA, e.size, hva), 0);
 
-	mt_access_ok(e.vcpu, MT_STR, MT_GPA + SZ_2M, PATTERN);
-	TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_2M, 0), PATTERN);
-	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_2M + 1, ~0UL);
-	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA + SZ_2M + 1, 0), ~0UL);
-	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + SZ_2M)),
-		       READ_ONCE(*(u64 *)(e.hva + SZ_2M)));
-	expect_nc(&e, SZ_2M, e.probed ? 2 : 1, "shared");
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + half, PATTERN);
+	TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA + half, 0), PATTERN);
+	mt_access_ok(vcpu, MT_STR, MT_GPA + half + 1, ~0UL);
+	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA + half + 1, 0), ~0UL);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + half)),
+		       READ_ONCE(*(u64 *)(e.hva + half)));
+	expect_nc(&e, e.probed ? 2 : 1, "shared");
 	if (!e.probed)
-		expect_nc_dumped(vm, SZ_2M, 1, "shared, the other VM");
+		expect_nc_dumped(vm, e.size, e.leaf, 1, "shared, the other VM");
 
 	/* One goes; the other's mapping stays */
 	kvm_vm_free(vm);
-	munmap(hva, SIZE);
-	mt_access_ok(e.vcpu, MT_STR, MT_GPA + SZ_2M, 1);
-	env_free(&e, SIZE);
+	munmap(hva, e.size);
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + half, 1);
+	env_free(&e);
 }
 
 MT_TEST(two_vms)
@@ -367,6 +402,7 @@ MT_TEST(two_vms_flag)
 
 /* ---- buffers that go while guests write ---- */
 
+/* In each page, however large: the guest has no getpagesize() */
 static void guest_writer(u64 gpa, u64 size)
 {
 	u64 off;
@@ -398,7 +434,7 @@ static void *writer_thread(void *arg)
 
 static struct kvm_vm *writers_create(struct kvm_vcpu **vcpus)
 {
-	struct kvm_vm *vm = __vm_create(VM_SHAPE_DEFAULT, WRITERS, SIZE / SZ_4K);
+	struct kvm_vm *vm = __vm_create(mt_shape(), WRITERS, SIZE / MT_PAGE);
 	int i;
 
 	for (i = 0; i < WRITERS; i++) {

@@ -30,6 +30,8 @@
 
 ko=${CARVEOUT_KO:-/modules/carveout_heap.ko}
 heaps=/dev/dma_heap
+# KiB that a page has
+page=$(awk '$1 == "KernelPageSize:" { print $2; exit }' /proc/self/smaps)
 # Of the kernel's selftests and of ours; the Makefile puts them beside this one
 . "$(dirname "$0")/ktap_helpers.sh"
 . "$(dirname "$0")/ktap.sh"
@@ -153,7 +155,7 @@ params() {
 	result one_pool good "t0:8M@$(at 0)" t0
 	result two_pools good "t1:8M@$(at 0),t2:4M@$(at 0x800000)" "t1 t2"
 	result shared_pool good "t0:8M@$(at 0):shared" t0
-	result one_page good "t0:4K@$(at 0)" t0
+	result one_page good "t0:${page}K@$(at 0)" t0
 	result hex_size good "t0:0x200000@$(at 0x200000)" t0
 	# Debian has /dev/mem; the rig's own configuration has not
 	[ ! -e /dev/mem ] || result taken_over taken_over
@@ -180,7 +182,7 @@ params() {
 	result no_number bad "t0:xyz@$(at 0)" "$form"
 	result trailing_text bad "t0:2M@$(at 0)xyz" "$form"
 	result not_shared bad "t0:2M@$(at 0):share" "$form"
-	result uart bad "t0:4K@0x9000000" "0x0*9000000 is not free RAM for the firmware"
+	result uart bad "t0:${page}K@0x9000000" "0x0*9000000 is not free RAM for the firmware"
 	result ram bad "t0:2M@$2" "page 0x0*${2#0x} is memory that the kernel maps"
 	# Its first pages are free
 	[ -z "${3:-}" ] || result alias bad "t0:8M@$(printf '0x%x' $(($3 - 0x400000)))" \
@@ -201,7 +203,7 @@ loader() {
 		not_ok memreserve "the kernel's log does not say where it is"
 		return
 	}
-	result memreserve bad "t0:4K@$r" "0x0*${r#0x} is not free RAM for the firmware"
+	result memreserve bad "t0:${page}K@$r" "0x0*${r#0x} is not free RAM for the firmware"
 }
 
 # Where in the 16 MiB that follow the initrd is not to be known
@@ -420,10 +422,10 @@ hibernate() {
 	echo none >/sys/power/pm_test
 }
 
-# With the pages of 4 KiB that each CPU keeps on its lists
+# With the pages that each CPU keeps on its lists
 free_kib() {
-	awk '$1 == "MemFree:" { kib += $2 } $1 == "count:" { kib += 4 * $2 } END { print kib }' \
-		/proc/meminfo /proc/zoneinfo
+	awk -v page="$page" '$1 == "MemFree:" { kib += $2 } $1 == "count:" { kib += page * $2 }
+		END { print kib }' /proc/meminfo /proc/zoneinfo
 }
 
 rounds() {
@@ -439,7 +441,7 @@ rounds() {
 	if [ "$i" = "$rounds" ]; then ktap_test_pass "rounds_$rounds"; else not_ok "rounds_$rounds" "stopped at $i"; fi
 	ktap_print_msg "$lost KiB less free after $i rounds"
 	# Half a page for each: others take or free some hundreds of KiB meanwhile
-	if [ "$lost" -lt $((rounds * 2)) ]; then
+	if [ "$lost" -lt $((rounds * page / 2)) ]; then
 		ktap_test_pass memory
 	else
 		not_ok memory "$lost KiB are gone after $i rounds"

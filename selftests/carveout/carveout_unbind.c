@@ -222,7 +222,7 @@ TEST_F_TIMEOUT(unbind, while_mapping, 6 * 3600)
 	struct state *state = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	/* One page off, so that no huge entry fits */
-	char *addr = (char *)0x7e00001000UL;
+	char *addr = (char *)0x7e00000000UL + MT_PAGE;
 	pid_t pid[MAPPERS];
 	int i, status;
 
@@ -253,6 +253,7 @@ TEST_F_TIMEOUT(unbind, while_mapping, 6 * 3600)
 	munmap(state, SZ_4K);
 }
 
+/* In each page, however large: the guest has no getpagesize() */
 static void guest_writer(u64 gpa, u64 size)
 {
 	u64 off;
@@ -285,7 +286,7 @@ TEST_F(unbind, guest)
 	ASSERT_LE(0, buf);
 	p = map_shared(buf, SIZE);
 	ASSERT_NE(NULL, p);
-	vm = __vm_create(VM_SHAPE_DEFAULT, 1, SIZE / SZ_4K);
+	vm = __vm_create(mt_shape(), 1, SIZE / MT_PAGE);
 	vcpu = vm_vcpu_add(vm, 0, guest_writer);
 	vcpu_args_set(vcpu, 2, MT_GPA, SIZE);
 	kvm_arch_vm_finalize_vcpus(vm);

@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
 
@@ -26,12 +25,13 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 
-#define SIZE		SZ_2M
-#define PIECE		SZ_64K
-#define PIECE_PAGES	(PIECE / SZ_4K)
-#define NR_PIECES	(SIZE / PIECE)
+#define PIECE_PAGES	16
+#define PIECE		(PIECE_PAGES * MT_PAGE)
+#define NR_PIECES	32
+#define SIZE		(NR_PIECES * PIECE)
 #define NR_VCPUS	2
 #define BETWEEN_US	50
 /* Replacements between two looks at all that there is */
@@ -184,10 +184,10 @@ static void look(void)
 		TEST_ASSERT(mapped == PIECE, "Piece %d, %s: %#lx bytes are mapped", p,
 			    blob->name, (unsigned long)mapped);
 		for (i = 0; i < PIECE_PAGES; i++)
-			TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(w.hva + p * PIECE + i * SZ_4K)), i);
+			TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(w.hva + p * PIECE + i * MT_PAGE)), i);
 		if (w.pieces[p].blob != MEMFD)
 			for (i = 0; i < PIECE_PAGES; i++)
-				TEST_ASSERT_EQ(host_pte(w.hva + p * PIECE + i * SZ_4K).type,
+				TEST_ASSERT_EQ(host_pte(w.hva + p * PIECE + i * MT_PAGE).type,
 					       blob->config.pte_type);
 	}
 }
@@ -389,7 +389,7 @@ static void counter_stop(unsigned int round)
 	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
 	counter.passes++;
 	for (i = 0; i < PIECE_PAGES; i++)
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(counter.hva + i * SZ_4K)), counter.passes);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(counter.hva + i * MT_PAGE)), counter.passes);
 }
 
 static void counter_end(void)
@@ -407,9 +407,9 @@ static void expect_places(unsigned int in_ram)
 	for (i = 0; i < PIECE_PAGES; i++) {
 		bool ram = in_ram & BIT(i);
 
-		TEST_ASSERT_EQ(host_pte(counter.hva + i * SZ_4K).type,
+		TEST_ASSERT_EQ(host_pte(counter.hva + i * MT_PAGE).type,
 			       ram ? MEMTYPE_TEST_WB : MEMTYPE_TEST_NC);
-		mt_expect_type(counter.vm, MT_GPA + i * SZ_4K, ram ? S2_WB : S2_NC, NULL);
+		mt_expect_type(counter.vm, MT_GPA + i * MT_PAGE, ram ? S2_WB : S2_NC, NULL);
 	}
 }
 
@@ -423,7 +423,7 @@ TEST_F_TIMEOUT(blobs, evicted_and_back, 300)
 	/* One after the other, to see each step */
 	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
 	expect_places(0);
-	mt_evict(counter.fd, SZ_4K, SZ_8K, true);
+	mt_evict(counter.fd, MT_PAGE, 2 * MT_PAGE, true);
 	TEST_ASSERT_EQ(s2_count(counter.vm, MT_GPA, PIECE, 0), PIECE_PAGES - 2);
 	mt_access_ok(counter.vcpu, MT_COUNT, MT_GPA, PIECE_PAGES);
 	expect_places(0x6);
@@ -437,7 +437,7 @@ TEST_F_TIMEOUT(blobs, evicted_and_back, 300)
 	for (round = 0; round < counter.rounds && !READ_ONCE(counter.result.run_errno); round++) {
 		from = random() % PIECE_PAGES;
 		nr = 1 + random() % (PIECE_PAGES - from);
-		mt_evict(counter.fd, from * SZ_4K, nr * SZ_4K, round & 1);
+		mt_evict(counter.fd, from * MT_PAGE, nr * MT_PAGE, round & 1);
 		if (round & 1)
 			in_ram |= GENMASK(from + nr - 1, from);
 		else
@@ -470,7 +470,7 @@ TEST_F_TIMEOUT(blobs, write_protected, 300)
 	for (round = 0; round < counter.rounds && !READ_ONCE(counter.result.run_errno); round++) {
 		from = random() % PIECE_PAGES;
 		nr = 1 + random() % (PIECE_PAGES - from);
-		entries += mt_wrprotect(counter.fd, from * SZ_4K, nr * SZ_4K);
+		entries += mt_wrprotect(counter.fd, from * MT_PAGE, nr * MT_PAGE);
 		usleep(random() % BETWEEN_US);
 	}
 	counter_stop(round);
@@ -499,13 +499,13 @@ TEST_F_TIMEOUT(blobs, flag_evicted_and_back, 120)
 	for (i = 0; i < 3; i++) {
 		mt_access_ok(vcpu, MT_FILL, MT_GPA, PIECE_PAGES);
 		mt_expect_nc(vm, MT_GPA, PIECE, "in the range");
-		mt_evict(fd, 0, SZ_4K, true);
+		mt_evict(fd, 0, MT_PAGE, true);
 		r = mt_access(vcpu, MT_STR, MT_GPA, 1);
 		MT_EXPECT_ERRNO(r.run_errno, EFAULT);
 		TEST_ASSERT_EQ(r.exit_reason, KVM_EXIT_MEMORY_FAULT);
 		TEST_ASSERT_EQ(r.fault.flags, KVM_MEMORY_EXIT_FLAG_MEMTYPE);
-		mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_4K, 1);
-		mt_evict(fd, 0, SZ_4K, false);
+		mt_access_ok(vcpu, MT_STR, MT_GPA + MT_PAGE, 1);
+		mt_evict(fd, 0, MT_PAGE, false);
 	}
 	kvm_vm_free(vm);
 	munmap(hva, PIECE);

@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <linux/sizes.h>
 #include <linux/vfio.h>
 
 #include "kselftest.h"
@@ -25,10 +24,11 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 #include "vfio_dev.h"
 
-#define SIZE	SZ_4M
+#define SIZE	(2 * MT_BLOCK)
 
 static FILE *out;
 
@@ -79,34 +79,34 @@ static void scenario(const char *name, void *hva, u64 size, u32 slot_flags, u64 
 		return;
 	}
 	/* A read-only slot gets its instruction from here */
-	WRITE_ONCE(*(u64 *)(hva + size - SZ_4K), RET_INSN);
+	WRITE_ONCE(*(u64 *)(hva + size - MT_PAGE), RET_INSN);
 
 	vm = mt_vm_create_caps(&vcpu, SIZE, &caps);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, size, hva), 0);
 	print_access(vcpu, MT_LDR, 0, 0);
 	print_stage2(vm, "read");
 	if (writable) {
-		print_access(vcpu, MT_STR, SZ_4K, 1);
+		print_access(vcpu, MT_STR, MT_PAGE, 1);
 		print_access(vcpu, MT_STR, 0, 1);
 		print_stage2(vm, "written");
-		print_access(vcpu, MT_STR, size - SZ_4K, RET_INSN);
-		print_access(vcpu, MT_STR, SZ_8K + 1, 1);
-		print_access(vcpu, MT_LDXR, SZ_8K + 64, 0);
+		print_access(vcpu, MT_STR, size - MT_PAGE, RET_INSN);
+		print_access(vcpu, MT_STR, 2 * MT_PAGE + 1, 1);
+		print_access(vcpu, MT_LDXR, 2 * MT_PAGE + 64, 0);
 	}
-	print_access(vcpu, MT_LDR, SZ_8K + 1, 0);
-	print_access(vcpu, MT_LDP, SZ_8K + 4, 0);
-	print_access(vcpu, MT_CIVAC, size - SZ_4K, 0);
-	print_access(vcpu, MT_EXEC, size - SZ_4K, 0);
+	print_access(vcpu, MT_LDR, 2 * MT_PAGE + 1, 0);
+	print_access(vcpu, MT_LDP, 2 * MT_PAGE + 4, 0);
+	print_access(vcpu, MT_CIVAC, size - MT_PAGE, 0);
+	print_access(vcpu, MT_EXEC, size - MT_PAGE, 0);
 	print_stage2(vm, "executed");
 
 	/* Mainline has no dirty log for drivers' memory */
 	if (writable && !mt_set_slot(vm, KVM_MEM_LOG_DIRTY_PAGES, MT_GPA, size, hva)) {
 		print_stage2(vm, "logging on");
-		print_access(vcpu, MT_STR, SZ_16K, 1);
-		print_access(vcpu, MT_LDR, SZ_32K, 0);
+		print_access(vcpu, MT_STR, 4 * MT_PAGE, 1);
+		print_access(vcpu, MT_LDR, 8 * MT_PAGE, 0);
 		print_stage2(vm, "logging, written");
 		MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, size, hva), 0);
-		print_access(vcpu, MT_STR, SZ_32K, 1);
+		print_access(vcpu, MT_STR, 8 * MT_PAGE, 1);
 		print_stage2(vm, "logging off, written");
 	}
 	kvm_vm_free(vm);
@@ -145,7 +145,7 @@ int main(int argc, char *argv[])
 
 	hva = mt_hugetlb(SIZE);
 	scenario("hugetlb", hva, SIZE, 0, 0);
-	scenario("hugetlb, eager split", hva, SIZE, 0, SZ_2M);
+	scenario("hugetlb, eager split", hva, SIZE, 0, MT_BLOCK);
 	munmap(hva, SIZE);
 
 	fd = memfd_create("s2_dump_baseline", 0);

@@ -15,7 +15,6 @@
 #include <sys/mman.h>
 
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
 
@@ -24,9 +23,10 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 
-#define SIZE		SZ_2M
+#define SIZE		MT_BLOCK
 
 /* A reservation between RAM and RAM that starts and ends inside of a block */
 static void find_reserved(u64 *start, u64 *end)
@@ -107,7 +107,7 @@ MT_TEST(first_is_ram)
 
 	mt_require_noncacheable();
 	find_reserved(&start, &end);
-	check_leaf(start & ~(SIZE - 1UL), start);
+	check_leaf(start & ~(SIZE - 1), start);
 }
 
 MT_TEST(last_is_ram)
@@ -116,7 +116,7 @@ MT_TEST(last_is_ram)
 
 	mt_require_noncacheable();
 	find_reserved(&start, &end);
-	check_leaf(end & ~(SIZE - 1UL), end & ~(SIZE - 1UL));
+	check_leaf(end & ~(SIZE - 1), end & ~(SIZE - 1));
 }
 
 /* The same where no end is: the flag takes it, with one leaf */
@@ -136,7 +136,7 @@ MT_TEST(neither)
 	fd = mt_test_open(&config);
 	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE, hva), 0);
-	mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_1M, 0);
+	mt_access_ok(vcpu, MT_LDR, MT_GPA + SIZE / 2, 0);
 	mt_expect_nc(vm, MT_GPA, SIZE, "no RAM at all");
 	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SIZE), 1);
 	kvm_vm_free(vm);

@@ -23,6 +23,7 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 
 #define SIZE	SZ_2M
@@ -77,9 +78,9 @@ static void use_slot(void)
 {
 	char dir[64];
 
-	MT_EXPECT_ERRNO(mt_set_slot_nr(t.vm, MT_SLOT + 2, 0, MT_GPA, SZ_4K, t.hva), EEXIST);
+	MT_EXPECT_ERRNO(mt_set_slot_nr(t.vm, MT_SLOT + 2, 0, MT_GPA, MT_PAGE, t.hva), EEXIST);
 	mt_access_ok(t.vcpu, MT_STR, MT_GPA, 1);
-	mt_access_ok(t.vcpu, MT_STR, MT_GPA + SIZE - SZ_4K, 1);
+	mt_access_ok(t.vcpu, MT_STR, MT_GPA + SIZE - MT_PAGE, 1);
 	mt_expect_nc(t.vm, MT_GPA, SIZE, "all the time");
 
 	/* Nobody else has the VM */
@@ -108,9 +109,10 @@ static void before_logging(void)
 /* What was written before is not dirty, what is written now is */
 static void use_log(void)
 {
-	unsigned long bitmap[SIZE / SZ_4K / 64] = {};
+	/* Enough for the smallest pages */
+	unsigned long bitmap[SIZE / SZ_4K / BITS_PER_LONG] = {};
 
-	mt_access_ok(t.vcpu, MT_STR, MT_GPA + SZ_4K, 1);
+	mt_access_ok(t.vcpu, MT_STR, MT_GPA + MT_PAGE, 1);
 	kvm_vm_get_dirty_log(t.vm, MT_SLOT, bitmap);
 	TEST_ASSERT_EQ(bitmap[0], 2);
 	use_slot();

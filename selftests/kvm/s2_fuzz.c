@@ -39,8 +39,13 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 
+/*
+ * A block of 4K pages. Of larger ones there are none here: not in the BARs, nor in the
+ * pool, nor in the module's memory, of which there is one for each kind.
+ */
 #define PIECE		SZ_2M
 #define NR_PIECES	6	/* of the VMM's address space that memslots take */
 #define NR_VMS		2
@@ -56,11 +61,20 @@
 /* For the shortest sequence that fails */
 #define SHRINK_SECONDS	90
 
-/* Those of a piece that are accessed; the others are populated at most */
-static const unsigned int pages[] = { 0, 1, 255, 511 };
+#define PIECE_PAGES	(PIECE / MT_PAGE)
+#define MAX_PIECE_PAGES	(PIECE / SZ_4K)
 
-#define NR_PAGES	ARRAY_SIZE(pages)
-#define PIECE_PAGES	(PIECE / SZ_4K)
+/* Those of a piece that are accessed; the others are populated at most */
+#define NR_PAGES	4
+static unsigned int pages[NR_PAGES];
+
+static void choose_pages(void)
+{
+	pages[0] = 0;
+	pages[1] = 1;
+	pages[2] = PIECE_PAGES / 2 - 1;
+	pages[3] = PIECE_PAGES - 1;
+}
 
 /* In a page: a word that is written and read, and where others must not touch it */
 #define UNALIGNED_AT	(64 + 1)
@@ -329,7 +343,7 @@ static struct {
 	bool eager;		/* blocks are split when logging starts, not when written to */
 	bool ring;
 	/* What a slot's log had last, or its VM's rings since then */
-	unsigned long bitmaps[ALL_SLOTS][NR_PIECES * PIECE_PAGES / BITS_PER_LONG];
+	unsigned long bitmaps[ALL_SLOTS][NR_PIECES * MAX_PIECE_PAGES / BITS_PER_LONG];
 	bool stop;
 } w;
 
@@ -340,7 +354,7 @@ static u64 gpa_of_place(int place)
 
 static u64 gpa_of(int place, int page)
 {
-	return gpa_of_place(place) + pages[page] * SZ_4K;
+	return gpa_of_place(place) + pages[page] * MT_PAGE;
 }
 
 static struct kvm_vcpu *vcpu_of(int place)
@@ -554,7 +568,7 @@ static void populate(int place, unsigned int page)
 
 	if (page < NR_PAGES) {
 		range.gpa = gpa_of(place, page);
-		range.size = SZ_4K;
+		range.size = MT_PAGE;
 	}
 	vcpu->run->exit_reason = 0;
 	do {
@@ -678,8 +692,8 @@ static void look_at_stage2(int vm)
 			TEST_ASSERT(!(s->flags & KVM_MEM_READONLY) && !m.pieces[piece].ro,
 				    "%#lx is writable", (unsigned long)gpa);
 			TEST_ASSERT(!logs(s) || never_clean(s, piece) ||
-				    (r->leaf_size == SZ_4K &&
-				     is_touched(gpa % PIECE / SZ_4K, &index) &&
+				    (r->leaf_size == MT_PAGE &&
+				     is_touched(gpa % PIECE / MT_PAGE, &index) &&
 				     s->dirty[place - s->place][index]),
 				    "%#lx is writable and not logged", (unsigned long)gpa);
 		}
@@ -696,7 +710,7 @@ static void look(void)
 		look_at_stage2(vm);
 	for (piece = 0; piece < NR_PIECES; piece++)
 		for (page = 0; has_pages(piece) && page < NR_PAGES; page++) {
-			u64 got = READ_ONCE(*(u64 *)(hva_of(piece) + pages[page] * SZ_4K));
+			u64 got = READ_ONCE(*(u64 *)(hva_of(piece) + pages[page] * MT_PAGE));
 
 			TEST_ASSERT(got == content_of(piece)[page],
 				    "Piece %d (%s), page %u has %#lx, expected %#lx", piece,
@@ -1008,7 +1022,7 @@ static void make_files(void)
 		for (piece = 0; w.fds[kind] >= 0 && piece < NR_PIECES; piece++) {
 			map(piece, kind);
 			for (page = 0; page < NR_PAGES; page++)
-				WRITE_ONCE(*(u64 *)(hva_of(piece) + pages[page] * SZ_4K), 0);
+				WRITE_ONCE(*(u64 *)(hva_of(piece) + pages[page] * MT_PAGE), 0);
 		}
 
 	w.fds[MEMFD] = memfd_create("s2_fuzz", 0);
@@ -1022,7 +1036,7 @@ static void make_files(void)
 static void __noreturn run_vms(const struct op *ops, unsigned int nr, bool noise)
 {
 	struct mt_caps caps = {
-		.eager_chunk = w.eager ? PIECE : 0, .ring_entries = w.ring ? RING_ENTRIES : 0,
+		.eager_chunk = w.eager ? MT_BLOCK : 0, .ring_entries = w.ring ? RING_ENTRIES : 0,
 	};
 	void *(*noises[])(void *) = { read_memory, read_files };
 	pthread_t threads[ARRAY_SIZE(noises)];
@@ -1120,6 +1134,7 @@ static void print_ops(const struct op *ops, unsigned int nr)
 static void share(void)
 {
 	mt_require_pfnmap();
+	choose_pages();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(shared != MAP_FAILED, "mmap: %s", strerror(errno));

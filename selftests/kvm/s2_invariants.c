@@ -12,7 +12,6 @@
 
 #include <linux/bitmap.h>
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
 
@@ -22,12 +21,14 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 
-#define SIZE		SZ_4M
-#define NR_PAGES	(SIZE / SZ_4K)
-#define NR_BLOCKS	(SIZE / SZ_2M)
+#define SIZE		(2 * MT_BLOCK)
+#define NR_PAGES	(SIZE / MT_PAGE)
+#define NR_BLOCKS	(SIZE / MT_BLOCK)
 #define RING_ENTRIES	4096
+#define NR_WRITTEN	7
 
 static const struct memtype_test_config pages_config = {
 	.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
@@ -44,18 +45,23 @@ struct env {
 	void *hva;
 	int fd;
 	u64 leaf_size;		/* of the host's mapping */
+	/* Pages that make a difference: ends, neighbours, both blocks */
+	unsigned int written[NR_WRITTEN];
 };
 
 static struct env env_create(const struct memtype_test_config *config,
 			     const struct mt_caps *caps, u32 slot_flags)
 {
-	struct env e;
+	const unsigned int second = MT_BLOCK / MT_PAGE;
+	struct env e = {
+		.written = { 0, 5, 6, second - 1, second, second + 188, NR_PAGES - 1 },
+	};
 
 	mt_require_noncacheable();
 	e.vm = mt_vm_create_caps(&e.vcpu, 2 * SIZE, caps);
 	e.fd = mt_test_open(config);
 	e.hva = mt_mmap(e.fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	e.leaf_size = config->flags & MEMTYPE_TEST_PMD ? SZ_2M : SZ_4K;
+	e.leaf_size = config->flags & MEMTYPE_TEST_PMD ? MT_BLOCK : MT_PAGE;
 	MT_EXPECT_ERRNO(mt_set_slot(e.vm, KVM_MEM_NONCACHEABLE | slot_flags, MT_GPA,
 				    SIZE, e.hva), 0);
 	return e;
@@ -110,15 +116,12 @@ static void fill(struct env *e)
 	expect_leaves(e, 0, SIZE / e->leaf_size, "filled");
 }
 
-/* Pages that make a difference: ends, neighbours, both blocks */
-static const unsigned int written[] = { 0, 5, 6, 511, 512, 700, NR_PAGES - 1 };
-
 static void write_pages(struct env *e)
 {
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(written); i++)
-		mt_access_ok(e->vcpu, MT_STR, MT_GPA + written[i] * SZ_4K, i);
+	for (i = 0; i < NR_WRITTEN; i++)
+		mt_access_ok(e->vcpu, MT_STR, MT_GPA + e->written[i] * MT_PAGE, i);
 }
 
 static void expect_bitmap(const unsigned long *got, const unsigned int *pages, int nr,
@@ -149,7 +152,7 @@ static void test_logging(const struct memtype_test_config *config, u64 eager_chu
 {
 	const struct mt_caps caps = { .eager_chunk = eager_chunk };
 	struct env e = env_create(config, &caps, 0);
-	u64 leaf_size = eager_chunk ? SZ_4K : e.leaf_size;
+	u64 leaf_size = eager_chunk ? MT_PAGE : e.leaf_size;
 	unsigned int page = 9;
 
 	fill(&e);
@@ -161,28 +164,28 @@ static void test_logging(const struct memtype_test_config *config, u64 eager_chu
 
 	write_pages(&e);
 	expect_nc(&e, "written");
-	expect_dirty(&e, written, ARRAY_SIZE(written), "written");
+	expect_dirty(&e, e.written, NR_WRITTEN, "written");
 	expect_nc(&e, "log read");
 	expect_write_protected(&e, "log read");
 	expect_dirty(&e, NULL, 0, "log read twice");
 
 	/* Reading is not writing, and does not open the page for writing */
-	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * SZ_4K, 0);
+	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * MT_PAGE, 0);
 	expect_dirty(&e, NULL, 0, "read");
-	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * SZ_4K, 1);
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * MT_PAGE, 1);
 	expect_dirty(&e, &page, 1, "written after being read");
 
 	/* The same where neither is mapped */
 	mt_zap(e.fd, 0, SIZE);
 	expect_leaves(&e, 0, 0, "zapped");
-	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * SZ_4K, 0);
+	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * MT_PAGE, 0);
 	expect_write_protected(&e, "read after the zap");
 	expect_nc(&e, "read after the zap");
 	expect_dirty(&e, NULL, 0, "read after the zap");
-	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * SZ_4K, 1);
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * MT_PAGE, 1);
 	write_pages(&e);
 	expect_nc(&e, "written after the zap");
-	expect_leaves(&e, SZ_4K, ARRAY_SIZE(written) + 1, "written after the zap");
+	expect_leaves(&e, MT_PAGE, NR_WRITTEN + 1, "written after the zap");
 
 	/* Logging goes off, and pages become blocks again as they are written */
 	set_logging(&e, false);
@@ -204,12 +207,12 @@ MT_TEST(logging_lazy_split_2m)
 
 MT_TEST(logging_eager_split_2m)
 {
-	test_logging(&blocks_config, SZ_2M);
+	test_logging(&blocks_config, MT_BLOCK);
 }
 
 MT_TEST(logging_eager_split_4k)
 {
-	test_logging(&pages_config, SZ_2M);
+	test_logging(&pages_config, MT_BLOCK);
 }
 
 /* Permission faults on pages left by logging must give back whole blocks */
@@ -221,14 +224,14 @@ static void test_collapse(u64 eager_chunk)
 	fill(&e);
 	set_logging(&e, true);
 	write_pages(&e);
-	expect_dirty(&e, written, ARRAY_SIZE(written), "written");
+	expect_dirty(&e, e.written, NR_WRITTEN, "written");
 	set_logging(&e, false);
 	expect_nc(&e, "logging off");
 	write_pages(&e);
 	expect_nc(&e, "collapsed");
-	expect_leaves(&e, SZ_2M, NR_BLOCKS, "collapsed");
+	expect_leaves(&e, MT_BLOCK, NR_BLOCKS, "collapsed");
 	expect_leaves(&e, 0, NR_BLOCKS, "collapsed");
-	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA + 20 * SZ_4K, 0), 20);
+	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA + 20 * MT_PAGE, 0), 20);
 	env_free(&e);
 }
 
@@ -239,7 +242,7 @@ MT_TEST(collapse_after_lazy_split)
 
 MT_TEST(collapse_after_eager_split)
 {
-	test_collapse(SZ_2M);
+	test_collapse(MT_BLOCK);
 }
 
 /* A slot that logs from the start; no block may be installed */
@@ -248,17 +251,17 @@ static void test_logging_first(const struct memtype_test_config *config)
 	struct env e = env_create(config, NULL, KVM_MEM_LOG_DIRTY_PAGES);
 	unsigned int page = 3;
 
-	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * SZ_4K, 0);
+	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * MT_PAGE, 0);
 	expect_write_protected(&e, "read");
 	expect_nc(&e, "read");
-	expect_leaves(&e, SZ_2M, 0, "read");
+	expect_leaves(&e, MT_BLOCK, 0, "read");
 	expect_dirty(&e, NULL, 0, "read");
-	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * SZ_4K, 1);
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * MT_PAGE, 1);
 	expect_dirty(&e, &page, 1, "written");
 	write_pages(&e);
-	expect_dirty(&e, written, ARRAY_SIZE(written), "more written");
+	expect_dirty(&e, e.written, NR_WRITTEN, "more written");
 	expect_nc(&e, "more written");
-	expect_leaves(&e, SZ_2M, 0, "more written");
+	expect_leaves(&e, MT_BLOCK, 0, "more written");
 	env_free(&e);
 }
 
@@ -300,14 +303,14 @@ static void test_initially_set(const struct memtype_test_config *config, u64 eag
 	expect_nc(&e, "cleared");
 	expect_write_protected(&e, "cleared");
 	if (eager_chunk)
-		expect_leaves(&e, SZ_4K, NR_PAGES, "cleared");
+		expect_leaves(&e, MT_PAGE, NR_PAGES, "cleared");
 	expect_dirty(&e, NULL, 0, "cleared");
 
 	write_pages(&e);
 	expect_nc(&e, "written");
-	expect_dirty(&e, written, ARRAY_SIZE(written), "written");
+	expect_dirty(&e, e.written, NR_WRITTEN, "written");
 	/* With manual protection reading the log does not reset it */
-	expect_dirty(&e, written, ARRAY_SIZE(written), "log read twice");
+	expect_dirty(&e, e.written, NR_WRITTEN, "log read twice");
 	kvm_vm_get_dirty_log(e.vm, MT_SLOT, bitmap);
 	kvm_vm_clear_dirty_log(e.vm, MT_SLOT, bitmap, 0, NR_PAGES);
 	expect_dirty(&e, NULL, 0, "cleared again");
@@ -328,7 +331,7 @@ MT_TEST(initially_set_lazy_split_2m)
 
 MT_TEST(initially_set_eager_split_2m)
 {
-	test_initially_set(&blocks_config, SZ_2M);
+	test_initially_set(&blocks_config, MT_BLOCK);
 }
 
 static void ring_collect(struct env *e, unsigned long *bitmap)
@@ -370,35 +373,35 @@ static void test_ring(const struct memtype_test_config *config, bool with_bitmap
 	write_pages(&e);
 	expect_nc(&e, "written");
 	ring_collect(&e, bitmap);
-	expect_bitmap(bitmap, written, ARRAY_SIZE(written), "written");
+	expect_bitmap(bitmap, e.written, NR_WRITTEN, "written");
 	expect_nc(&e, "ring reset");
 	expect_write_protected(&e, "ring reset");
 
 	mt_zap(e.fd, 0, SIZE);
-	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * SZ_4K, 0);
+	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + page * MT_PAGE, 0);
 	expect_write_protected(&e, "read after the zap");
 	ring_collect(&e, bitmap);
 	expect_bitmap(bitmap, NULL, 0, "read after the zap");
-	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * SZ_4K, 1);
+	mt_access_ok(e.vcpu, MT_STR, MT_GPA + page * MT_PAGE, 1);
 	ring_collect(&e, bitmap);
 	expect_bitmap(bitmap, &page, 1, "written after the zap");
 	write_pages(&e);
 	ring_collect(&e, bitmap);
-	expect_bitmap(bitmap, written, ARRAY_SIZE(written), "more written");
+	expect_bitmap(bitmap, e.written, NR_WRITTEN, "more written");
 	expect_nc(&e, "more written");
 
 	/* Write-protected by the reset: the same again */
 	write_pages(&e);
 	ring_collect(&e, bitmap);
-	expect_bitmap(bitmap, written, ARRAY_SIZE(written), "written again");
+	expect_bitmap(bitmap, e.written, NR_WRITTEN, "written again");
 
 	if (with_bitmap)
 		expect_dirty(&e, NULL, 0, "bitmap beside the ring");
 	set_logging(&e, false);
 	write_pages(&e);
 	expect_nc(&e, "logging off");
-	expect_leaves(&e, e.leaf_size, e.leaf_size == SZ_2M ? NR_BLOCKS :
-		      ARRAY_SIZE(written) + 1, "logging off");
+	expect_leaves(&e, e.leaf_size, e.leaf_size == MT_BLOCK ? NR_BLOCKS :
+		      NR_WRITTEN + 1, "logging off");
 	free(bitmap);
 	env_free(&e);
 }
@@ -427,14 +430,14 @@ MT_TEST(ring_with_bitmap_2m)
 static void test_notifier(const struct memtype_test_config *config)
 {
 	struct env e = env_create(config, NULL, 0);
-	u64 left = SIZE - SZ_2M;
+	u64 left = SIZE - MT_BLOCK;
 
 	fill(&e);
-	mt_zap(e.fd, 0, SZ_2M);
-	TEST_ASSERT_EQ(s2_count(e.vm, MT_GPA, SZ_2M, 0), 0);
+	mt_zap(e.fd, 0, MT_BLOCK);
+	TEST_ASSERT_EQ(s2_count(e.vm, MT_GPA, MT_BLOCK, 0), 0);
 	expect_leaves(&e, e.leaf_size, left / e.leaf_size, "first block zapped");
 	expect_nc(&e, "first block zapped");
-	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA + 20 * SZ_4K, 0), 20);
+	TEST_ASSERT_EQ(mt_access_ok(e.vcpu, MT_LDR, MT_GPA + 20 * MT_PAGE, 0), 20);
 	expect_nc(&e, "read again");
 	mt_access_ok(e.vcpu, MT_LDR, MT_GPA + 1, 0);
 	fill(&e);
@@ -480,7 +483,7 @@ static void test_move_and_delete(const struct memtype_test_config *config)
 	/* And nothing is left of it when another slot takes its place */
 	MT_EXPECT_ERRNO(mt_set_slot(e.vm, 0, MT_GPA, SIZE, mt_anon(SIZE)), 0);
 	mt_access_ok(e.vcpu, MT_FILL, MT_GPA, NR_PAGES);
-	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(e.hva + 8 * SZ_4K)), 8);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(e.hva + 8 * MT_PAGE)), 8);
 	env_free(&e);
 }
 

@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
 
@@ -24,10 +23,11 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 #include "vfio_dev.h"
 
-#define SIZE		SZ_2M
+#define SIZE		MT_BLOCK
 
 /* AArch64 "ret" */
 #define RET_INSN	0xd65f03c0UL
@@ -133,7 +133,6 @@ FIXTURE_VARIANT(table)
 	u32 slot_flags;
 	const char *with;	/* what there is with FEAT_S2FWB and CTR_EL0.DIC */
 	const char *without;
-	u64 leaf_size;
 };
 
 FIXTURE_SETUP(table)
@@ -148,7 +147,7 @@ FIXTURE_TEARDOWN(table)
 	kvm_vm_free(self->vm);
 }
 
-#define __ROW(_name, _slot_flags, _pte, _vma, _flags, _with, _without, _size)	\
+#define __ROW(_name, _slot_flags, _pte, _vma, _flags, _with, _without)	\
 FIXTURE_VARIANT_ADD(table, _name)					\
 {									\
 	.config = {							\
@@ -159,7 +158,6 @@ FIXTURE_VARIANT_ADD(table, _name)					\
 	.slot_flags = _slot_flags,					\
 	.with = _with,							\
 	.without = _without,						\
-	.leaf_size = _size,						\
 }
 
 #define ROW(...)	__ROW(__VA_ARGS__)
@@ -173,83 +171,84 @@ FIXTURE_VARIANT_ADD(table, _name)					\
 #define RAM	MEMTYPE_TEST_RAM
 
 /*  name			slot	PTE	VMA	driver		stage 2 */
-ROW(wb,				0,	WB,	WB,	0,		WB_OR_REFUSED,	SZ_4K);
-ROW(wb_granted,			0,	WB,	WB,	G,		WB_OR_REFUSED,	SZ_4K);
-ROW(nc,				0,	NC,	NC,	0,		S2(NC),		SZ_4K);
-ROW(nc_granted,			0,	NC,	NC,	G,		S2(NC),		SZ_4K);
-ROW(device,			0,	DEVICE,	DEVICE,	0,		S2(DEVICE),	SZ_4K);
-ROW(device_granted,		0,	DEVICE,	DEVICE,	G,		S2(NC),		SZ_4K);
-ROW(nc_in_wb,			0,	NC,	WB,	0,		S2(NC),		SZ_4K);
-ROW(nc_in_wb_granted,		0,	NC,	WB,	G,		S2(NC),		SZ_4K);
-ROW(nc_in_device,		0,	NC,	DEVICE,	0,		S2(NC),		SZ_4K);
-ROW(device_in_wb,		0,	DEVICE,	WB,	0,		S2(DEVICE),	SZ_4K);
-ROW(device_in_wb_granted,	0,	DEVICE,	WB,	G,		S2(NC),		SZ_4K);
-ROW(device_in_nc,		0,	DEVICE,	NC,	0,		S2(DEVICE),	SZ_4K);
-ROW(wb_in_nc,			0,	WB,	NC,	0,		S2(DEVICE),	SZ_4K);
-ROW(wb_in_nc_granted,		0,	WB,	NC,	G,		S2(NC),		SZ_4K);
-ROW(wb_in_device,		0,	WB,	DEVICE,	0,		S2(DEVICE),	SZ_4K);
-ROW(wb_in_device_granted,	0,	WB,	DEVICE,	G,		S2(NC),		SZ_4K);
-ROW(nc_pmd,			0,	NC,	NC,	PMD,		S2(NC),		SZ_2M);
-ROW(nc_pmd_granted,		0,	NC,	NC,	PMD | G,	S2(NC),		SZ_2M);
-ROW(device_pmd,			0,	DEVICE,	DEVICE,	PMD,		S2(DEVICE),	SZ_2M);
-ROW(nc_mkwrite,			0,	NC,	NC,	MKW,		S2(NC),		SZ_4K);
-ROW(nc_mkwrite_granted,		0,	NC,	NC,	MKW | G,	S2(NC),		SZ_4K);
-ROW(nc_alias,			0,	NC,	NC,	ALIAS,		S2(NC),		SZ_4K);
-ROW(nc_alias_granted,		0,	NC,	NC,	ALIAS | G,	S2(NC),		SZ_4K);
-ROW(device_alias,		0,	DEVICE,	DEVICE,	ALIAS,		S2(DEVICE),	SZ_4K);
+ROW(wb,				0,	WB,	WB,	0,		WB_OR_REFUSED);
+ROW(wb_granted,			0,	WB,	WB,	G,		WB_OR_REFUSED);
+ROW(nc,				0,	NC,	NC,	0,		S2(NC));
+ROW(nc_granted,			0,	NC,	NC,	G,		S2(NC));
+ROW(device,			0,	DEVICE,	DEVICE,	0,		S2(DEVICE));
+ROW(device_granted,		0,	DEVICE,	DEVICE,	G,		S2(NC));
+ROW(nc_in_wb,			0,	NC,	WB,	0,		S2(NC));
+ROW(nc_in_wb_granted,		0,	NC,	WB,	G,		S2(NC));
+ROW(nc_in_device,		0,	NC,	DEVICE,	0,		S2(NC));
+ROW(device_in_wb,		0,	DEVICE,	WB,	0,		S2(DEVICE));
+ROW(device_in_wb_granted,	0,	DEVICE,	WB,	G,		S2(NC));
+ROW(device_in_nc,		0,	DEVICE,	NC,	0,		S2(DEVICE));
+ROW(wb_in_nc,			0,	WB,	NC,	0,		S2(DEVICE));
+ROW(wb_in_nc_granted,		0,	WB,	NC,	G,		S2(NC));
+ROW(wb_in_device,		0,	WB,	DEVICE,	0,		S2(DEVICE));
+ROW(wb_in_device_granted,	0,	WB,	DEVICE,	G,		S2(NC));
+ROW(nc_pmd,			0,	NC,	NC,	PMD,		S2(NC));
+ROW(nc_pmd_granted,		0,	NC,	NC,	PMD | G,	S2(NC));
+ROW(device_pmd,			0,	DEVICE,	DEVICE,	PMD,		S2(DEVICE));
+ROW(nc_mkwrite,			0,	NC,	NC,	MKW,		S2(NC));
+ROW(nc_mkwrite_granted,		0,	NC,	NC,	MKW | G,	S2(NC));
+ROW(nc_alias,			0,	NC,	NC,	ALIAS,		S2(NC));
+ROW(nc_alias_granted,		0,	NC,	NC,	ALIAS | G,	S2(NC));
+ROW(device_alias,		0,	DEVICE,	DEVICE,	ALIAS,		S2(DEVICE));
 
 /* All entries are there from mmap() on: a VMA that is Write-Back is refused early */
-ROW(nc_remap,			0,	NC,	NC,	POP,		S2(NC),		SZ_4K);
-ROW(nc_remap_granted,		0,	NC,	NC,	POP | G,	S2(NC),		SZ_4K);
-ROW(device_remap,		0,	DEVICE,	DEVICE,	POP,		S2(DEVICE),	SZ_4K);
-ROW(wb_remap,			0,	WB,	WB,	POP,		WB_OR_EARLY,	SZ_4K);
-ROW(nc_in_wb_remap,		0,	NC,	WB,	POP,		NC_OR_EARLY,	SZ_4K);
-ROW(nc_in_wb_remap_granted,	0,	NC,	WB,	POP | G,	NC_OR_EARLY,	SZ_4K);
+ROW(nc_remap,			0,	NC,	NC,	POP,		S2(NC));
+ROW(nc_remap_granted,		0,	NC,	NC,	POP | G,	S2(NC));
+ROW(device_remap,		0,	DEVICE,	DEVICE,	POP,		S2(DEVICE));
+ROW(wb_remap,			0,	WB,	WB,	POP,		WB_OR_EARLY);
+ROW(nc_in_wb_remap,		0,	NC,	WB,	POP,		NC_OR_EARLY);
+ROW(nc_in_wb_remap_granted,	0,	NC,	WB,	POP | G,	NC_OR_EARLY);
 
 /*
  * RAM, which the kernel has mapped as well. That KVM cleans it to the point of coherency
  * before a guest has it Normal-NC is seen in cache_kvm, where there is a cache.
  */
-ROW(wb_ram,			0,	WB,	WB,	RAM,		S2(WB),		SZ_4K);
-ROW(nc_ram,			0,	NC,	NC,	RAM,		S2(NC),		SZ_4K);
-ROW(nc_ram_granted,		0,	NC,	NC,	RAM | G,	S2(NC),		SZ_4K);
-ROW(nc_in_wb_ram,		0,	NC,	WB,	RAM,		S2(NC),		SZ_4K);
-ROW(device_ram,			0,	DEVICE,	DEVICE,	RAM,		S2(WB),		SZ_4K);
-ROW(device_in_wb_ram,		0,	DEVICE,	WB,	RAM,		S2(WB),		SZ_4K);
-ROW(wb_in_nc_ram,		0,	WB,	NC,	RAM,		S2(WB),		SZ_4K);
+ROW(wb_ram,			0,	WB,	WB,	RAM,		S2(WB));
+ROW(nc_ram,			0,	NC,	NC,	RAM,		S2(NC));
+ROW(nc_ram_granted,		0,	NC,	NC,	RAM | G,	S2(NC));
+ROW(nc_in_wb_ram,		0,	NC,	WB,	RAM,		S2(NC));
+ROW(device_ram,			0,	DEVICE,	DEVICE,	RAM,		S2(WB));
+ROW(device_in_wb_ram,		0,	DEVICE,	WB,	RAM,		S2(WB));
+ROW(wb_in_nc_ram,		0,	WB,	NC,	RAM,		S2(WB));
 
-ROW(flag_wb,			F,	WB,	WB,	0,		NEVER,		SZ_4K);
-ROW(flag_wb_granted,		F,	WB,	WB,	G,		NEVER,		SZ_4K);
-ROW(flag_nc,			F,	NC,	NC,	0,		S2(NC),		SZ_4K);
-ROW(flag_nc_granted,		F,	NC,	NC,	G,		S2(NC),		SZ_4K);
-ROW(flag_device,		F,	DEVICE,	DEVICE,	0,		NEVER,		SZ_4K);
-ROW(flag_device_granted,	F,	DEVICE,	DEVICE,	G,		S2(NC),		SZ_4K);
-ROW(flag_nc_in_wb,		F,	NC,	WB,	0,		S2(NC),		SZ_4K);
-ROW(flag_nc_in_wb_granted,	F,	NC,	WB,	G,		S2(NC),		SZ_4K);
-ROW(flag_device_in_wb,		F,	DEVICE,	WB,	0,		NEVER,		SZ_4K);
-ROW(flag_device_in_wb_granted,	F,	DEVICE,	WB,	G,		S2(NC),		SZ_4K);
-ROW(flag_wb_in_nc,		F,	WB,	NC,	0,		NEVER,		SZ_4K);
-ROW(flag_wb_in_nc_granted,	F,	WB,	NC,	G,		NEVER,		SZ_4K);
-ROW(flag_wb_in_device_granted,	F,	WB,	DEVICE,	G,		NEVER,		SZ_4K);
-ROW(flag_nc_pmd,		F,	NC,	NC,	PMD,		S2(NC),		SZ_2M);
-ROW(flag_device_pmd,		F,	DEVICE,	DEVICE,	PMD,		NEVER,		SZ_2M);
-ROW(flag_device_pmd_granted,	F,	DEVICE,	DEVICE,	PMD | G,	S2(NC),		SZ_2M);
-ROW(flag_wb_pmd,		F,	WB,	WB,	PMD,		NEVER,		SZ_2M);
-ROW(flag_nc_remap,		F,	NC,	NC,	POP,		S2(NC),		SZ_4K);
-ROW(flag_nc_in_wb_remap,	F,	NC,	WB,	POP,		NC_OR_EARLY,	SZ_4K);
-ROW(flag_nc_mkwrite,		F,	NC,	NC,	MKW,		S2(NC),		SZ_4K);
-ROW(flag_nc_alias,		F,	NC,	NC,	ALIAS,		NEVER,		SZ_4K);
-ROW(flag_nc_alias_granted,	F,	NC,	NC,	ALIAS | G,	NEVER,		SZ_4K);
-ROW(flag_nc_in_wb_alias,	F,	NC,	WB,	ALIAS,		NEVER,		SZ_4K);
-ROW(flag_device_alias_granted,	F,	DEVICE,	DEVICE,	ALIAS | G,	NEVER,		SZ_4K);
-ROW(flag_wb_ram,		F,	WB,	WB,	RAM,		NEVER,		SZ_4K);
-ROW(flag_nc_ram,		F,	NC,	NC,	RAM,		NEVER,		SZ_4K);
-ROW(flag_nc_ram_granted,	F,	NC,	NC,	RAM | G,	NEVER,		SZ_4K);
-ROW(flag_nc_in_wb_ram,		F,	NC,	WB,	RAM,		NEVER,		SZ_4K);
+ROW(flag_wb,			F,	WB,	WB,	0,		NEVER);
+ROW(flag_wb_granted,		F,	WB,	WB,	G,		NEVER);
+ROW(flag_nc,			F,	NC,	NC,	0,		S2(NC));
+ROW(flag_nc_granted,		F,	NC,	NC,	G,		S2(NC));
+ROW(flag_device,		F,	DEVICE,	DEVICE,	0,		NEVER);
+ROW(flag_device_granted,	F,	DEVICE,	DEVICE,	G,		S2(NC));
+ROW(flag_nc_in_wb,		F,	NC,	WB,	0,		S2(NC));
+ROW(flag_nc_in_wb_granted,	F,	NC,	WB,	G,		S2(NC));
+ROW(flag_device_in_wb,		F,	DEVICE,	WB,	0,		NEVER);
+ROW(flag_device_in_wb_granted,	F,	DEVICE,	WB,	G,		S2(NC));
+ROW(flag_wb_in_nc,		F,	WB,	NC,	0,		NEVER);
+ROW(flag_wb_in_nc_granted,	F,	WB,	NC,	G,		NEVER);
+ROW(flag_wb_in_device_granted,	F,	WB,	DEVICE,	G,		NEVER);
+ROW(flag_nc_pmd,		F,	NC,	NC,	PMD,		S2(NC));
+ROW(flag_device_pmd,		F,	DEVICE,	DEVICE,	PMD,		NEVER);
+ROW(flag_device_pmd_granted,	F,	DEVICE,	DEVICE,	PMD | G,	S2(NC));
+ROW(flag_wb_pmd,		F,	WB,	WB,	PMD,		NEVER);
+ROW(flag_nc_remap,		F,	NC,	NC,	POP,		S2(NC));
+ROW(flag_nc_in_wb_remap,	F,	NC,	WB,	POP,		NC_OR_EARLY);
+ROW(flag_nc_mkwrite,		F,	NC,	NC,	MKW,		S2(NC));
+ROW(flag_nc_alias,		F,	NC,	NC,	ALIAS,		NEVER);
+ROW(flag_nc_alias_granted,	F,	NC,	NC,	ALIAS | G,	NEVER);
+ROW(flag_nc_in_wb_alias,	F,	NC,	WB,	ALIAS,		NEVER);
+ROW(flag_device_alias_granted,	F,	DEVICE,	DEVICE,	ALIAS | G,	NEVER);
+ROW(flag_wb_ram,		F,	WB,	WB,	RAM,		NEVER);
+ROW(flag_nc_ram,		F,	NC,	NC,	RAM,		NEVER);
+ROW(flag_nc_ram_granted,	F,	NC,	NC,	RAM | G,	NEVER);
+ROW(flag_nc_in_wb_ram,		F,	NC,	WB,	RAM,		NEVER);
 
 TEST_F(table, row)
 {
-	u64 size = variant->config.flags & RAM ? MEMTYPE_TEST_RAM_SIZE : SIZE;
+	u64 leaf_size = variant->config.flags & PMD ? MT_BLOCK : MT_PAGE;
+	u64 size = mt_test_size(&variant->config, SIZE);
 	const char *type;
 	struct memtype_test_pte pte;
 	void *hva;
@@ -274,14 +273,14 @@ TEST_F(table, row)
 	/* The host's entry is what this row is about, and KVM did not change it */
 	pte = mt_host_pte(fd, hva);
 	TEST_ASSERT_EQ(pte.type, variant->config.pte_type);
-	TEST_ASSERT_EQ(pte.size, variant->leaf_size);
+	TEST_ASSERT_EQ(pte.size, leaf_size);
 
 	/* Also where the host's entry was there before the guest's fault */
-	mt_host_pte(fd, hva + size - SZ_4K);
-	expect(self->vm, self->vcpu, MT_GPA + size - SZ_4K, type);
+	mt_host_pte(fd, hva + size - MT_PAGE);
+	expect(self->vm, self->vcpu, MT_GPA + size - MT_PAGE, type);
 	if (strcmp(type, REFUSED))
-		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, variant->leaf_size),
-			       variant->leaf_size == SZ_2M ? 1 : 2);
+		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, leaf_size),
+			       leaf_size == size ? 1 : 2);
 	else
 		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), 0);
 out:
@@ -314,7 +313,7 @@ MT_TEST(anonymous)
 	void *hva = mt_anon(SIZE);
 
 	madvise(hva, SIZE, MADV_NOHUGEPAGE);
-	check_ram(hva, SZ_4K);
+	check_ram(hva, MT_PAGE);
 }
 
 MT_TEST(anonymous_thp)
@@ -323,7 +322,7 @@ MT_TEST(anonymous_thp)
 
 	madvise(hva, SIZE, MADV_HUGEPAGE);
 	memset(hva, 1, SIZE);
-	check_ram(hva, SZ_2M);
+	check_ram(hva, MT_BLOCK);
 }
 
 MT_TEST(hugetlb)
@@ -332,7 +331,7 @@ MT_TEST(hugetlb)
 
 	if (!hva)
 		mt_skip("no huge pages");
-	check_ram(hva, SZ_2M);
+	check_ram(hva, MT_BLOCK);
 }
 
 MT_TEST(memfd)
@@ -340,7 +339,7 @@ MT_TEST(memfd)
 	int fd = memfd_create("s2_policy", 0);
 
 	TEST_ASSERT(fd >= 0 && !ftruncate(fd, SIZE), "memfd: %s", strerror(errno));
-	check_ram(mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), SZ_4K);
+	check_ram(mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), MT_PAGE);
 	close(fd);
 }
 
@@ -372,15 +371,17 @@ static void check_bar(u32 slot_flags)
 	struct kvm_vcpu *vcpu;
 	struct mt_bar bar;
 	struct kvm_vm *vm;
+	u64 leaf_size;
 
 	mt_require_pfnmap();
 	mt_bar_open(&bar, IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
 	vm = mt_vm_create(&vcpu, bar.size);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, bar.size, bar.hva), 0);
 	expect(vm, vcpu, MT_GPA, S2_NC);
-	expect(vm, vcpu, MT_GPA + bar.size - SZ_4K, S2_NC);
-	/* vfio maps its BARs with PMDs, at an address that allows it */
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, bar.size, SZ_2M), bar.size == SZ_2M ? 1 : 2);
+	expect(vm, vcpu, MT_GPA + bar.size - MT_PAGE, S2_NC);
+	/* vfio maps its BARs with PMDs, if they are large enough, at an address that allows it */
+	leaf_size = mt_leaf_of(bar.size);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, bar.size, leaf_size), bar.size == leaf_size ? 1 : 2);
 
 	/* The device and the guest see the same memory */
 	mt_access_ok(vcpu, MT_STR, MT_GPA + 0x100, 0xfeedc0de);
@@ -491,15 +492,15 @@ static void check_mkwrite(u32 slot_flags)
 	mt_access_ok(vcpu, MT_STR, MT_GPA, 1);
 	TEST_ASSERT_EQ(mt_host_pte(fd, hva).writable, 1);
 	/* The guest has read it before */
-	mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_4K, 0);
-	TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_4K).writable, 0);
-	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_4K, 1);
-	TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_4K).writable, 1);
+	mt_access_ok(vcpu, MT_LDR, MT_GPA + MT_PAGE, 0);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva + MT_PAGE).writable, 0);
+	mt_access_ok(vcpu, MT_STR, MT_GPA + MT_PAGE, 1);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva + MT_PAGE).writable, 1);
 	/* Nobody has been there before */
-	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_8K, 1);
-	TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_8K).writable, 1);
+	mt_access_ok(vcpu, MT_STR, MT_GPA + 2 * MT_PAGE, 1);
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva + 2 * MT_PAGE).writable, 1);
 	expect_leaf(vm, MT_GPA, S2_NC);
-	expect_leaf(vm, MT_GPA + SZ_8K, S2_NC);
+	expect_leaf(vm, MT_GPA + 2 * MT_PAGE, S2_NC);
 
 	munmap(hva, SIZE);
 	close(fd);
@@ -543,28 +544,28 @@ static void check_write_protected(u32 slot_flags)
 	mt_access_ok(vcpu, MT_FILL, MT_GPA, nr);
 
 	for (round = 1; round < 4; round++) {
-		TEST_ASSERT_EQ(mt_wrprotect(fd, 0, nr * SZ_4K), nr);
+		TEST_ASSERT_EQ(mt_wrprotect(fd, 0, nr * MT_PAGE), nr);
 		for (i = 0; i < nr; i++) {
-			struct memtype_test_pte pte = mt_host_pte(fd, hva + i * SZ_4K);
+			struct memtype_test_pte pte = mt_host_pte(fd, hva + i * MT_PAGE);
 
 			TEST_ASSERT_EQ(pte.writable, 0);
 			TEST_ASSERT_EQ(pte.type, MEMTYPE_TEST_NC);
-			TEST_ASSERT(!s2_find(vm, MT_GPA + i * SZ_4K, &range) ||
+			TEST_ASSERT(!s2_find(vm, MT_GPA + i * MT_PAGE, &range) ||
 				    !range.writable, "The guest can write to page %d", i);
 		}
 
 		/* The guest writes, or has read before, or the VMM has written */
-		TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_4K, 0),
-			       READ_ONCE(*(u64 *)(hva + SZ_4K)));
-		TEST_ASSERT(s2_find(vm, MT_GPA + SZ_4K, &range) && !range.writable,
+		TEST_ASSERT_EQ(mt_access_ok(vcpu, MT_LDR, MT_GPA + MT_PAGE, 0),
+			       READ_ONCE(*(u64 *)(hva + MT_PAGE)));
+		TEST_ASSERT(s2_find(vm, MT_GPA + MT_PAGE, &range) && !range.writable,
 			    "Read, and writable");
-		TEST_ASSERT_EQ(mt_host_pte(fd, hva + SZ_4K).writable, 0);
-		WRITE_ONCE(*(u64 *)(hva + SZ_8K), 0);
+		TEST_ASSERT_EQ(mt_host_pte(fd, hva + MT_PAGE).writable, 0);
+		WRITE_ONCE(*(u64 *)(hva + 2 * MT_PAGE), 0);
 		for (i = 0; i < nr; i++) {
-			mt_access_ok(vcpu, MT_STR, MT_GPA + i * SZ_4K, round);
-			TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), round);
-			TEST_ASSERT_EQ(mt_host_pte(fd, hva + i * SZ_4K).writable, 1);
-			expect_leaf(vm, MT_GPA + i * SZ_4K, S2_NC);
+			mt_access_ok(vcpu, MT_STR, MT_GPA + i * MT_PAGE, round);
+			TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * MT_PAGE)), round);
+			TEST_ASSERT_EQ(mt_host_pte(fd, hva + i * MT_PAGE).writable, 1);
+			expect_leaf(vm, MT_GPA + i * MT_PAGE, S2_NC);
 		}
 	}
 
@@ -602,12 +603,12 @@ MT_TEST(private_cow)
 	WRITE_ONCE(*(u64 *)hva, 1);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
 	expect(vm, vcpu, MT_GPA, S2_WB);
-	mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_4K, 0);
-	expect_leaf(vm, MT_GPA + SZ_4K, S2_NC);
+	mt_access_ok(vcpu, MT_LDR, MT_GPA + MT_PAGE, 0);
+	expect_leaf(vm, MT_GPA + MT_PAGE, S2_NC);
 	/* The guest's own write does not put a copy there behind everybody's back */
-	MT_EXPECT_ERRNO(mt_access(vcpu, MT_STR, MT_GPA + SZ_4K, 1).run_errno, EFAULT);
-	mt_access_ok(vcpu, MT_LDR, MT_GPA + SZ_4K, 0);
-	expect_leaf(vm, MT_GPA + SZ_4K, S2_NC);
+	MT_EXPECT_ERRNO(mt_access(vcpu, MT_STR, MT_GPA + MT_PAGE, 1).run_errno, EFAULT);
+	mt_access_ok(vcpu, MT_LDR, MT_GPA + MT_PAGE, 0);
+	expect_leaf(vm, MT_GPA + MT_PAGE, S2_NC);
 	munmap(hva, SIZE);
 	close(fd);
 	kvm_vm_free(vm);
@@ -618,7 +619,9 @@ struct piece {
 	const char *type;
 };
 
-/* Each piece is 64 KiB of its own VMA */
+/* Of a piece, which is a VMA of its own */
+#define PIECE_SIZE	(16 * MT_PAGE)
+
 static void check_pieces(const struct piece *pieces, int nr, u32 slot_flags)
 {
 	void *hva = mt_mmap(-1, SIZE, PROT_READ | PROT_WRITE,
@@ -632,26 +635,27 @@ static void check_pieces(const struct piece *pieces, int nr, u32 slot_flags)
 		mt_require_noncacheable();
 	vm = mt_vm_create(&vcpu, SIZE);
 	for (i = 0; i < nr; i++) {
-		if (!strcmp(pieces[i].type, HOLE)) {
-			munmap(hva + i * SZ_64K, SZ_64K);
-		} else if (strcmp(pieces[i].type, S2_WB)) {
-			void *at = hva + i * SZ_64K;
+		/* There is less of RAM, and with pages of 64 KiB of the alias */
+		u64 offset = pieces[i].config.flags & (RAM | ALIAS) ? 0 : i * PIECE_SIZE;
+		void *at = hva + i * PIECE_SIZE;
 
+		if (!strcmp(pieces[i].type, HOLE)) {
+			munmap(at, PIECE_SIZE);
+		} else if (strcmp(pieces[i].type, S2_WB)) {
 			fd = mt_test_open(&pieces[i].config);
-			TEST_ASSERT(mmap(at, SZ_64K, PROT_READ | PROT_WRITE,
-					 MAP_SHARED | MAP_FIXED, fd,
-					 pieces[i].config.flags & RAM ? 0 : i * SZ_64K) == at,
+			TEST_ASSERT(mmap(at, PIECE_SIZE, PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_FIXED, fd, offset) == at,
 				    "Piece %d: %s", i, strerror(errno));
 			close(fd);
 		}
 	}
 
-	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, nr * SZ_64K, hva), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, nr * PIECE_SIZE, hva), 0);
 	for (i = 0; i < nr; i++)
-		expect(vm, vcpu, MT_GPA + i * SZ_64K, pieces[i].type);
+		expect(vm, vcpu, MT_GPA + i * PIECE_SIZE, pieces[i].type);
 	/* And in the other order, after a refusal */
 	for (i = nr - 1; i >= 0; i--)
-		expect(vm, vcpu, MT_GPA + i * SZ_64K + SZ_32K, pieces[i].type);
+		expect(vm, vcpu, MT_GPA + i * PIECE_SIZE + PIECE_SIZE / 2, pieces[i].type);
 	munmap(hva, SIZE);
 	kvm_vm_free(vm);
 }

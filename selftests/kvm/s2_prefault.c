@@ -22,10 +22,14 @@
 #include "host.h"
 #include "memslot.h"
 #include "nc_memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 #include "ucall_common.h"
 
-#define SIZE		SZ_8M
+/* Of pages, four blocks of 4K pages; and of blocks, two at least */
+#define SIZE		(2048 * MT_PAGE)
+#define BLOCKS		max(SIZE, 2 * MT_BLOCK)
+#define CHUNK		(16 * MT_PAGE)
 
 static const struct memtype_test_config nc_pages = {
 	.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
@@ -94,21 +98,27 @@ static u64 exits(struct kvm_vcpu *vcpu)
 
 /* ---- what it installs ---- */
 
+static u64 size_of(u64 leaf_size)
+{
+	return leaf_size == MT_BLOCK ? BLOCKS : SIZE;
+}
+
 static void check_populated(void *hva, u32 slot_flags, const char *type, u64 leaf_size,
 			    bool writable)
 {
+	const u64 size = size_of(leaf_size);
 	struct s2_range *ranges;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
 	u64 leaves, before;
 	size_t i, nr;
 
-	vm = mt_vm_create(&vcpu, SIZE);
-	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, SIZE, hva), 0);
-	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
+	vm = mt_vm_create(&vcpu, size);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, size, hva), 0);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, size, NULL), 0);
 
 	/* No vCPU has run yet */
-	nr = s2_dump(vm, MT_GPA, SIZE, &ranges);
+	nr = s2_dump(vm, MT_GPA, size, &ranges);
 	TEST_ASSERT(nr, "Nothing is mapped");
 	for (i = 0; i < nr; i++) {
 		TEST_ASSERT(s2_type_is(&ranges[i], type), "%#lx-%#lx is '%s', expected '%s'",
@@ -123,23 +133,23 @@ static void check_populated(void *hva, u32 slot_flags, const char *type, u64 lea
 				    (unsigned long)ranges[i].start);
 	}
 	free(ranges);
-	leaves = s2_count(vm, MT_GPA, SIZE, 0);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, leaf_size), SIZE / leaf_size);
-	TEST_ASSERT_EQ(leaves, SIZE / leaf_size);
+	leaves = s2_count(vm, MT_GPA, size, 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, size, leaf_size), size / leaf_size);
+	TEST_ASSERT_EQ(leaves, size / leaf_size);
 
 	/* Again, it changes nothing */
-	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), leaves);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, size, NULL), 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, size, 0), leaves);
 
 	if (writable) {
 		/* The guest's code and page tables are mapped as it runs, the slot is */
 		before = exits(vcpu);
-		mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
-		TEST_ASSERT(exits(vcpu) - before < SIZE / SZ_4K / 4,
+		mt_access_ok(vcpu, MT_FILL, MT_GPA, size / MT_PAGE);
+		TEST_ASSERT(exits(vcpu) - before < size / MT_PAGE / 4,
 			    "%lu exits for a slot that is populated",
 			    (unsigned long)(exits(vcpu) - before));
-		TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), leaves);
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + 5 * SZ_4K)), 5);
+		TEST_ASSERT_EQ(s2_count(vm, MT_GPA, size, 0), leaves);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + 5 * MT_PAGE)), 5);
 	}
 	kvm_vm_free(vm);
 }
@@ -147,16 +157,17 @@ static void check_populated(void *hva, u32 slot_flags, const char *type, u64 lea
 static void check_driver(const struct memtype_test_config *config, u32 slot_flags,
 			 const char *type, u64 leaf_size)
 {
+	const u64 size = size_of(leaf_size);
 	void *hva;
 	int fd;
 
 	if (slot_flags & KVM_MEM_NONCACHEABLE)
 		mt_require_noncacheable();
 	fd = mt_test_open(config);
-	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	hva = mt_mmap(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	check_populated(hva, slot_flags, type, leaf_size,
 			!(slot_flags & (KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)));
-	munmap(hva, SIZE);
+	munmap(hva, size);
 	close(fd);
 }
 
@@ -173,10 +184,10 @@ PREFAULT_TEST(untouched)
 	vm = mt_vm_create(&vcpu, SIZE);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
 	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SZ_4K), SIZE / SZ_4K);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, MT_PAGE), SIZE / MT_PAGE);
 	TEST_ASSERT(s2_find(vm, MT_GPA, &range) && !range.writable, "Copies have been made");
-	mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
-	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + 5 * SZ_4K)), 5);
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / MT_PAGE);
+	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + 5 * MT_PAGE)), 5);
 	kvm_vm_free(vm);
 	munmap(hva, SIZE);
 }
@@ -187,56 +198,56 @@ PREFAULT_TEST(anonymous)
 
 	madvise(hva, SIZE, MADV_NOHUGEPAGE);
 	memset(hva, 1, SIZE);
-	check_populated(hva, 0, S2_WB, SZ_4K, true);
+	check_populated(hva, 0, S2_WB, MT_PAGE, true);
 }
 
 PREFAULT_TEST(anonymous_thp)
 {
-	void *hva = mt_anon(SIZE);
+	void *hva = mt_anon(BLOCKS);
 
-	madvise(hva, SIZE, MADV_HUGEPAGE);
-	memset(hva, 1, SIZE);
-	check_populated(hva, 0, S2_WB, SZ_2M, true);
+	madvise(hva, BLOCKS, MADV_HUGEPAGE);
+	memset(hva, 1, BLOCKS);
+	check_populated(hva, 0, S2_WB, MT_BLOCK, true);
 }
 
 PREFAULT_TEST(hugetlb)
 {
-	void *hva = mt_hugetlb(SIZE);
+	void *hva = mt_hugetlb(BLOCKS);
 
 	if (!hva)
 		mt_skip("no huge pages");
-	memset(hva, 1, SIZE);
-	check_populated(hva, 0, S2_WB, SZ_2M, true);
+	memset(hva, 1, BLOCKS);
+	check_populated(hva, 0, S2_WB, MT_BLOCK, true);
 }
 
 PREFAULT_TEST(pages)
 {
-	check_driver(&nc_pages, 0, S2_NC, SZ_4K);
+	check_driver(&nc_pages, 0, S2_NC, MT_PAGE);
 }
 
 PREFAULT_TEST(blocks)
 {
-	check_driver(&nc_blocks, 0, S2_NC, SZ_2M);
+	check_driver(&nc_blocks, 0, S2_NC, MT_BLOCK);
 }
 
 PREFAULT_TEST(device_pages)
 {
-	check_driver(&device, 0, S2_DEVICE, SZ_4K);
+	check_driver(&device, 0, S2_DEVICE, MT_PAGE);
 }
 
 PREFAULT_TEST(flag_pages)
 {
-	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
+	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE, S2_NC, MT_PAGE);
 }
 
 PREFAULT_TEST(flag_in_wb)
 {
-	check_driver(&nc_in_wb, KVM_MEM_NONCACHEABLE, S2_NC, SZ_4K);
+	check_driver(&nc_in_wb, KVM_MEM_NONCACHEABLE, S2_NC, MT_PAGE);
 }
 
 PREFAULT_TEST(flag_blocks)
 {
-	check_driver(&nc_blocks, KVM_MEM_NONCACHEABLE, S2_NC, SZ_2M);
+	check_driver(&nc_blocks, KVM_MEM_NONCACHEABLE, S2_NC, MT_BLOCK);
 }
 
 /* The function that Documentation/vmm.rst shows; who is refused can go on */
@@ -249,36 +260,37 @@ PREFAULT_TEST(flag_as_a_vmm)
 
 	mt_require_noncacheable();
 	nc_fd = mt_test_open(&nc_blocks);
-	nc = mt_mmap(nc_fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	vm = mt_vm_create(&vcpu, SIZE);
-	ram = mt_anon(SIZE);
-	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, SIZE, ram), -EINVAL);
+	nc = mt_mmap(nc_fd, BLOCKS, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	vm = mt_vm_create(&vcpu, BLOCKS);
+	ram = mt_anon(BLOCKS);
+	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, BLOCKS, ram), -EINVAL);
 
 	dev_fd = mt_test_open(&device);
-	dev = mt_mmap(dev_fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, SIZE, dev), -EFAULT);
+	dev = mt_mmap(dev_fd, BLOCKS, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, BLOCKS, dev), -EFAULT);
 	TEST_ASSERT(nc_fault_is_memtype(vcpu->run), "Another reason");
 
-	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, SIZE, nc), 0);
-	mt_expect_nc(vm, MT_GPA, SIZE, "added");
-	mt_access_ok(vcpu, MT_FILL, MT_GPA, SIZE / SZ_4K);
+	TEST_ASSERT_EQ(nc_memslot_add(vm->fd, vcpu->fd, MT_SLOT, MT_GPA, BLOCKS, nc), 0);
+	mt_expect_nc(vm, MT_GPA, BLOCKS, "added");
+	mt_access_ok(vcpu, MT_FILL, MT_GPA, BLOCKS / MT_PAGE);
 	kvm_vm_free(vm);
-	munmap(nc, SIZE);
-	munmap(dev, SIZE);
-	munmap(ram, SIZE);
+	munmap(nc, BLOCKS);
+	munmap(dev, BLOCKS);
+	munmap(ram, BLOCKS);
 	close(nc_fd);
 	close(dev_fd);
 }
 
 PREFAULT_TEST(flag_readonly)
 {
-	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE | KVM_MEM_READONLY, S2_NC, SZ_4K);
+	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE | KVM_MEM_READONLY, S2_NC, MT_PAGE);
 }
 
 /* Where writes are logged, nothing counts as written, and nothing is writable */
 static void check_logging(const struct memtype_test_config *config)
 {
-	unsigned long *bitmap = calloc(SIZE / SZ_4K / 8, 1);
+	const u64 size = config->flags & MEMTYPE_TEST_PMD ? BLOCKS : SIZE;
+	unsigned long *bitmap = calloc(size / MT_PAGE / 8, 1);
 	struct s2_range *ranges;
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
@@ -288,28 +300,28 @@ static void check_logging(const struct memtype_test_config *config)
 
 	mt_require_noncacheable();
 	fd = mt_test_open(config);
-	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	vm = mt_vm_create(&vcpu, SIZE);
+	hva = mt_mmap(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	vm = mt_vm_create(&vcpu, size);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE | KVM_MEM_LOG_DIRTY_PAGES,
-				    MT_GPA, SIZE, hva), 0);
-	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
-	mt_expect_nc(vm, MT_GPA, SIZE, "populated");
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SZ_4K), SIZE / SZ_4K);
-	nr = s2_dump(vm, MT_GPA, SIZE, &ranges);
+				    MT_GPA, size, hva), 0);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, size, NULL), 0);
+	mt_expect_nc(vm, MT_GPA, size, "populated");
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, size, MT_PAGE), size / MT_PAGE);
+	nr = s2_dump(vm, MT_GPA, size, &ranges);
 	for (i = 0; i < nr; i++)
 		TEST_ASSERT(!ranges[i].writable, "%#lx is writable",
 			    (unsigned long)ranges[i].start);
 	free(ranges);
 	kvm_vm_get_dirty_log(vm, MT_SLOT, bitmap);
-	for (i = 0; i < SIZE / SZ_4K; i++)
+	for (i = 0; i < size / MT_PAGE; i++)
 		TEST_ASSERT(!test_bit(i, bitmap), "Page %lu is dirty", (unsigned long)i);
-	mt_access_ok(vcpu, MT_STR, MT_GPA + SZ_64K, 1);
+	mt_access_ok(vcpu, MT_STR, MT_GPA + CHUNK, 1);
 	kvm_vm_get_dirty_log(vm, MT_SLOT, bitmap);
-	for (i = 0; i < SIZE / SZ_4K; i++)
-		TEST_ASSERT_EQ(test_bit(i, bitmap), i == SZ_64K / SZ_4K);
+	for (i = 0; i < size / MT_PAGE; i++)
+		TEST_ASSERT_EQ(test_bit(i, bitmap), i == CHUNK / MT_PAGE);
 	free(bitmap);
 	kvm_vm_free(vm);
-	munmap(hva, SIZE);
+	munmap(hva, size);
 	close(fd);
 }
 
@@ -349,19 +361,19 @@ static void check_refused(void *second, int second_flags, int second_fd, u32 slo
 	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, &left), want_errno);
 	TEST_ASSERT_EQ(left.gpa, MT_GPA + SIZE / 2);
 	TEST_ASSERT_EQ(left.size, SIZE / 2);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / 2 / SZ_4K);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / 2 / MT_PAGE);
 	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
 	TEST_ASSERT_EQ(vcpu->run->memory_fault.gpa, MT_GPA + SIZE / 2);
-	TEST_ASSERT_EQ(vcpu->run->memory_fault.size, SZ_4K);
+	TEST_ASSERT_EQ(vcpu->run->memory_fault.size, MT_PAGE);
 	TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, want_flags);
 
 	/* A call that gets somewhere says so, and the next one has the error */
 	left = (struct kvm_pre_fault_memory) {
-		.gpa = MT_GPA + SIZE / 2 - SZ_64K, .size = SZ_128K,
+		.gpa = MT_GPA + SIZE / 2 - CHUNK, .size = 2 * CHUNK,
 	};
 	MT_EXPECT_ERRNO(prefault_once(vcpu, &left), 0);
 	TEST_ASSERT_EQ(left.gpa, MT_GPA + SIZE / 2);
-	TEST_ASSERT_EQ(left.size, SZ_64K);
+	TEST_ASSERT_EQ(left.size, CHUNK);
 	MT_EXPECT_ERRNO(prefault_once(vcpu, &left), want_errno);
 
 	/* It is KVM_RUN's own answer */
@@ -375,7 +387,7 @@ static void check_refused(void *second, int second_flags, int second_fd, u32 slo
 			 MAP_SHARED | MAP_FIXED, fd, SIZE / 2) == hva + SIZE / 2,
 		    "mmap: %s", strerror(errno));
 	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA + SIZE / 2, SIZE / 2, NULL), 0);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / SZ_4K);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / MT_PAGE);
 	mt_expect_nc(vm, MT_GPA, SIZE, "mended");
 	kvm_vm_free(vm);
 	munmap(hva, SIZE);
@@ -411,12 +423,12 @@ PREFAULT_TEST(hole)
 	madvise(hva, SIZE, MADV_NOHUGEPAGE);
 	vm = mt_vm_create(&vcpu, SIZE);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
-	munmap(hva + SZ_64K, SZ_4K);
+	munmap(hva + CHUNK, MT_PAGE);
 	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, &left), EFAULT);
-	TEST_ASSERT_EQ(left.gpa, MT_GPA + SZ_64K);
+	TEST_ASSERT_EQ(left.gpa, MT_GPA + CHUNK);
 	TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, 0);
-	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA + SZ_64K + SZ_4K, SIZE - SZ_64K - SZ_4K, NULL), 0);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / SZ_4K - 1);
+	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA + CHUNK + MT_PAGE, SIZE - CHUNK - MT_PAGE, NULL), 0);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), SIZE / MT_PAGE - 1);
 	kvm_vm_free(vm);
 	munmap(hva, SIZE);
 }
@@ -424,18 +436,18 @@ PREFAULT_TEST(hole)
 /* Nonsense; each has a neighbour that is none */
 PREFAULT_TEST(bad_ranges)
 {
-	static const struct {
+	const struct {
 		u64 gpa, size, flags;
 		int want;
 	} bad[] = {
-		{ MT_GPA,		SZ_4K,		0,	0 },
-		{ MT_GPA + 8,		SZ_4K,		0,	EINVAL },
-		{ MT_GPA,		SZ_4K + 8,	0,	EINVAL },
+		{ MT_GPA,		MT_PAGE,	0,	0 },
+		{ MT_GPA + 8,		MT_PAGE,	0,	EINVAL },
+		{ MT_GPA,		MT_PAGE + 8,	0,	EINVAL },
 		{ MT_GPA,		0,		0,	EINVAL },
-		{ MT_GPA,		SZ_4K,		1,	EINVAL },
+		{ MT_GPA,		MT_PAGE,	1,	EINVAL },
 		{ MT_GPA,		-(u64)MT_GPA,	0,	EINVAL },
-		{ MT_GPA + SIZE,	SZ_4K,		0,	ENOENT },
-		{ MT_GPA + SIZE - SZ_4K, SZ_4K,		0,	0 },
+		{ MT_GPA + SIZE,	MT_PAGE,	0,	ENOENT },
+		{ MT_GPA + SIZE - MT_PAGE, MT_PAGE,	0,	0 },
 	};
 	struct kvm_pre_fault_memory range;
 	struct kvm_vcpu *vcpu;
@@ -459,7 +471,7 @@ PREFAULT_TEST(bad_ranges)
 /* Of a vCPU that has not been initialized there is nothing to go by */
 PREFAULT_TEST(uninitialized)
 {
-	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SZ_4K };
+	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = MT_PAGE };
 	struct kvm_vm *vm;
 	int fd;
 
@@ -469,12 +481,13 @@ PREFAULT_TEST(uninitialized)
 	TEST_ASSERT(fd >= 0, "KVM_CREATE_VCPU: %s", strerror(errno));
 	TEST_ASSERT(ioctl(fd, KVM_PRE_FAULT_MEMORY, &range), "No error");
 	MT_EXPECT_ERRNO(errno, ENOEXEC);
-	TEST_ASSERT_EQ(range.size, SZ_4K);
+	TEST_ASSERT_EQ(range.size, MT_PAGE);
 	close(fd);
 	kvm_vm_free(vm);
 }
 
-#define MMIO_GPA	(MT_GPA + SIZE)
+/* The guest knows no size of pages */
+#define MMIO_GPA	(MT_GPA + SZ_1G)
 
 static void guest_reads_mmio(void)
 {
@@ -504,9 +517,9 @@ PREFAULT_TEST(mmio_exit_pending)
 	memcpy(vcpu->run->mmio.data, &val, sizeof(val));
 
 	/* What can be mapped, and then a page that cannot */
-	munmap(hva + SIZE - SZ_4K, SZ_4K);
+	munmap(hva + SIZE - MT_PAGE, MT_PAGE);
 	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, &range), EFAULT);
-	TEST_ASSERT_EQ(range.gpa, MT_GPA + SIZE - SZ_4K);
+	TEST_ASSERT_EQ(range.gpa, MT_GPA + SIZE - MT_PAGE);
 	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MMIO);
 	TEST_ASSERT_EQ(vcpu->run->mmio.phys_addr, MMIO_GPA);
 
@@ -519,7 +532,7 @@ PREFAULT_TEST(mmio_exit_pending)
 /* Where the hypervisor maps memory, there is no such ioctl */
 MT_TEST(protected_mode)
 {
-	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SZ_4K };
+	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = MT_PAGE };
 	void *hva = mt_anon(SIZE);
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
@@ -560,7 +573,7 @@ static void *send_signals(void *unused)
 static void *zap_pages(void *unused)
 {
 	for (; !READ_ONCE(other.stop); other.done++)
-		mt_zap(other.fd, SIZE / 2 + other.done * 7 % 1000 * SZ_4K, 16 * SZ_4K);
+		mt_zap(other.fd, SIZE / 2 + other.done * 7 % 1000 * MT_PAGE, CHUNK);
 	return NULL;
 }
 
@@ -583,13 +596,13 @@ static void check_with(void *(*fn)(void *))
 	for (i = 0; i < 20; i++) {
 		mt_zap(other.fd, 0, SIZE);
 		MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE / 2, NULL), 0);
-		TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE / 2, SZ_4K), SIZE / 2 / SZ_4K);
+		TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE / 2, MT_PAGE), SIZE / 2 / MT_PAGE);
 	}
 	WRITE_ONCE(other.stop, true);
 	pthread_join(thread, NULL);
 	TEST_ASSERT(other.done > 3, "Nobody was there");
 	MT_EXPECT_ERRNO(prefault(vcpu, MT_GPA, SIZE, NULL), 0);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SZ_4K), SIZE / SZ_4K);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, MT_PAGE), SIZE / MT_PAGE);
 	mt_expect_nc(vm, MT_GPA, SIZE, "populated");
 	kvm_vm_free(vm);
 	munmap(other.hva, SIZE);

@@ -29,8 +29,13 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 
-#define SIZE	SZ_2M
+/* The driver's memory is a block, and as many pages at its end are written to as of RAM */
+#define SIZE		MT_BLOCK
+#define NR_PAGES	512
+#define RAM_SIZE	(NR_PAGES * MT_PAGE)
+#define RAM_GPA		(MT_GPA + SIZE)
 
 static const struct memtype_test_config config = {
 	.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
@@ -68,14 +73,14 @@ static void __noreturn vmm(enum end end)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(60);
-	vm = mt_vm_create(&vcpu, 2 * SIZE);
+	vm = mt_vm_create(&vcpu, SIZE + RAM_SIZE);
 	fd = mt_test_open(&config);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE | KVM_MEM_LOG_DIRTY_PAGES, MT_GPA,
 				    SIZE, mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE,
 						  MAP_SHARED, 0)), 0);
-	MT_EXPECT_ERRNO(mt_set_slot_nr(vm, MT_SLOT + 1, 0, MT_GPA + SIZE, SIZE,
-				       mt_anon(SIZE)), 0);
-	mt_access_ok(vcpu, MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
+	MT_EXPECT_ERRNO(mt_set_slot_nr(vm, MT_SLOT + 1, 0, RAM_GPA, RAM_SIZE,
+				       mt_anon(RAM_SIZE)), 0);
+	mt_access_ok(vcpu, MT_FILL, RAM_GPA - RAM_SIZE, 2 * NR_PAGES);
 
 	/* It stays open */
 	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/memtype_audit", getpid(),
@@ -91,7 +96,7 @@ static void __noreturn vmm(enum end end)
 	else
 		kill(getppid(), SIGUSR1);
 	for (;;)
-		mt_access_ok(vcpu, MT_FILL, MT_GPA, 2 * SIZE / SZ_4K);
+		mt_access_ok(vcpu, MT_FILL, RAM_GPA - RAM_SIZE, 2 * NR_PAGES);
 }
 
 static int users_of_memory(void)

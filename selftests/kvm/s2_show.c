@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "kselftest.h"
 
@@ -20,9 +19,10 @@
 #include "guest.h"
 #include "memslot.h"
 #include "memslot_table.h"
+#include "pages.h"
 #include "vfio_dev.h"
 
-#define SIZE	SZ_2M
+#define SIZE	MT_BLOCK
 
 struct backing {
 	const char *name;
@@ -54,13 +54,13 @@ static const struct backing backings[] = {
 
 /* The number of the slot is what a person would search for in the output */
 static void add_framebuffer(struct kvm_vm *vm, struct kvm_vcpu *vcpu, int slot, u32 flags,
-			    void *hva)
+			    void *hva, u64 size)
 {
 	u64 gpa = MT_GPA + (slot - MT_SLOT) * SIZE;
 
-	TEST_ASSERT(!__vm_set_user_memory_region2(vm, slot, flags, gpa, SIZE, hva, 0, 0),
+	TEST_ASSERT(!__vm_set_user_memory_region2(vm, slot, flags, gpa, size, hva, 0, 0),
 		    "Slot %d: %s", slot, strerror(errno));
-	mt_access_ok(vcpu, MT_FILL, gpa, SIZE / SZ_4K);
+	mt_access_ok(vcpu, MT_FILL, gpa, size / MT_PAGE);
 }
 
 static void show_audit(void)
@@ -74,6 +74,7 @@ static void show_audit(void)
 	};
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
+	u64 alias_size = mt_test_size(&in_linear_map, SIZE);
 	char path[96], line[256];
 	int fd[2];
 	FILE *f;
@@ -81,11 +82,12 @@ static void show_audit(void)
 	vm = mt_vm_create(&vcpu, 3 * SIZE);
 	fd[0] = mt_test_open(&carved_out);
 	fd[1] = mt_test_open(&in_linear_map);
-	add_framebuffer(vm, vcpu, MT_SLOT, 0, mt_anon(SIZE));
+	add_framebuffer(vm, vcpu, MT_SLOT, 0, mt_anon(SIZE), SIZE);
 	add_framebuffer(vm, vcpu, MT_SLOT + 1, KVM_MEM_NONCACHEABLE,
-			mt_mmap(fd[0], SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
+			mt_mmap(fd[0], SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), SIZE);
 	add_framebuffer(vm, vcpu, MT_SLOT + 2, 0,
-			mt_mmap(fd[1], SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0));
+			mt_mmap(fd[1], alias_size, PROT_READ | PROT_WRITE, MAP_SHARED, 0),
+			alias_size);
 
 	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/memtype_audit",
 		 getpid(), vm->fd);
@@ -104,6 +106,7 @@ int main(void)
 {
 	struct mt_bar bar;
 	void *hva;
+	u64 size;
 	int i, fd;
 
 	setbuf(stdout, NULL);
@@ -114,14 +117,15 @@ int main(void)
 
 	for (i = 0; i < ARRAY_SIZE(backings); i++) {
 		fd = -1;
+		size = mt_test_size(&backings[i].config, SIZE);
 		if (backings[i].ram) {
-			hva = mt_anon(SIZE);
+			hva = mt_anon(size);
 		} else {
 			fd = mt_test_open(&backings[i].config);
-			hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+			hva = mt_mmap(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 		}
-		mt_show_slot(backings[i].name, hva, SIZE);
-		munmap(hva, SIZE);
+		mt_show_slot(backings[i].name, hva, size);
+		munmap(hva, size);
 		if (fd >= 0)
 			close(fd);
 	}

@@ -19,6 +19,7 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 
 #define SIZE	SZ_2M
@@ -207,9 +208,9 @@ TEST_F(uapi, bad_ranges)
 		{ MT_GPA,		SIZE - 1,	self->hva },
 		{ MT_GPA,		SZ_2K,		self->hva },
 		{ MT_GPA,		SIZE,		self->hva + SZ_2K },
-		{ -(u64)SZ_4K,		SIZE,		self->hva },
-		{ MT_GPA,		-(u64)SZ_4K,	self->hva },
-		{ MT_GPA,		SIZE,		(void *)-(u64)SZ_4K },
+		{ -MT_PAGE,		SIZE,		self->hva },
+		{ MT_GPA,		-MT_PAGE,	self->hva },
+		{ MT_GPA,		SIZE,		(void *)-MT_PAGE },
 		{ MT_GPA,		SIZE,		(void *)(1UL << 62) },
 		/* Beyond the guest's physical address space */
 		{ 1UL << 52,		SIZE,		self->hva },
@@ -263,7 +264,7 @@ TEST_F(uapi, not_pfnmap)
 			EINVAL);
 	expect_taken_without(self->vm, anon);
 	/* A page of it is enough */
-	mmap(self->hva + SZ_64K, SZ_4K, PROT_READ | PROT_WRITE,
+	mmap(self->hva + 16 * MT_PAGE, MT_PAGE, PROT_READ | PROT_WRITE,
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE,
 				    self->hva), EINVAL);
@@ -273,14 +274,14 @@ TEST_F(uapi, not_pfnmap)
 
 TEST_F(uapi, hole)
 {
-	static const u64 holes[] = { 0, SZ_64K, SIZE - SZ_4K };
+	const u64 holes[] = { 0, 16 * MT_PAGE, SIZE - MT_PAGE };
 	void *hva;
 	int i;
 
 	mt_require_noncacheable();
 	for (i = 0; i < ARRAY_SIZE(holes); i++) {
 		hva = mt_mmap(self->fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-		munmap(hva + holes[i], SZ_4K);
+		munmap(hva + holes[i], MT_PAGE);
 		MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA,
 					    SIZE, hva), EINVAL);
 		expect_taken_without(self->vm, hva);
@@ -329,7 +330,7 @@ TEST_F(uapi, wb_vma)
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, KVM_MEM_NONCACHEABLE, MT_GPA, SIZE,
 				    self->hva), 0);
 	expect_refused(self->vcpu, MT_LDR, MT_GPA + 8);
-	expect_refused(self->vcpu, MT_STR, MT_GPA + SZ_64K + 8);
+	expect_refused(self->vcpu, MT_STR, MT_GPA + 16 * MT_PAGE + 8);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, SIZE, 0), 0);
 	replace(self->hva, &nc_config, MAP_SHARED);
 	expect_runs_nc(self->vm, self->vcpu);
@@ -356,7 +357,7 @@ TEST_F(uapi, replaced_vma)
 	for (i = 0; i < ARRAY_SIZE(others); i++) {
 		ksft_print_msg("replacement %d\n", i);
 		replace(self->hva, &others[i], MAP_SHARED);
-		expect_refused(self->vcpu, MT_STR, MT_GPA + SZ_4K);
+		expect_refused(self->vcpu, MT_STR, MT_GPA + MT_PAGE);
 		TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, SIZE, 0), 0);
 		replace(self->hva, &nc_config, MAP_SHARED);
 		expect_runs_nc(self->vm, self->vcpu);
@@ -404,12 +405,12 @@ TEST_F(uapi, memory_fault_without_flag)
 	void *hva = mt_anon(SIZE);
 
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, MT_GPA, SIZE, hva), 0);
-	munmap(hva + SZ_4K, SZ_4K);
+	munmap(hva + MT_PAGE, MT_PAGE);
 	mt_access_ok(self->vcpu, MT_STR, MT_GPA, 1);
-	mt_expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + SZ_4K, 0);
-	mt_expect_memory_fault(self->vcpu, MT_STR, MT_GPA + SZ_4K + 16, 0);
-	mprotect(hva + SZ_8K, SZ_4K, PROT_NONE);
-	mt_expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + SZ_8K, 0);
+	mt_expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + MT_PAGE, 0);
+	mt_expect_memory_fault(self->vcpu, MT_STR, MT_GPA + MT_PAGE + 16, 0);
+	mprotect(hva + 2 * MT_PAGE, MT_PAGE, PROT_NONE);
+	mt_expect_memory_fault(self->vcpu, MT_LDR, MT_GPA + 2 * MT_PAGE, 0);
 	mt_access_ok(self->vcpu, MT_STR, MT_GPA, 2);
 	munmap(hva, SIZE);
 }

@@ -23,8 +23,6 @@
 #include <drm/drm.h>
 #include <drm/drm_mode.h>
 
-#include <linux/sizes.h>
-
 #include "kselftest_harness.h"
 
 #include "backing.h"
@@ -32,11 +30,14 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 
 #define CARD		"/dev/dri/card0"
-#define SIZE		SZ_2M
-#define NR_PAGES	(SIZE / SZ_4K)
+#define NR_PAGES	512
+#define SIZE		(NR_PAGES * MT_PAGE)
+/* Of a line of the buffer, of 4 bytes each */
+#define WIDTH		1024
 
 FIXTURE(vgem)
 {
@@ -50,7 +51,9 @@ FIXTURE(vgem)
 /* A buffer without a word about KVM in how it is made */
 FIXTURE_SETUP(vgem)
 {
-	struct drm_mode_create_dumb create = { .width = 1024, .height = SIZE / 4096, .bpp = 32 };
+	struct drm_mode_create_dumb create = {
+		.width = WIDTH, .height = SIZE / (4 * WIDTH), .bpp = 32,
+	};
 	struct drm_mode_map_dumb map = {};
 	char name[16] = "";
 	struct drm_version version = { .name_len = sizeof(name) - 1, .name = name };
@@ -104,8 +107,8 @@ static void expect_filled(struct kvm_vm *vm, void *hva)
 	free(ranges);
 	TEST_ASSERT_EQ(mapped, SIZE);
 	for (i = 0; i < NR_PAGES; i++) {
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), i);
-		TEST_ASSERT_EQ(host_pte(hva + i * SZ_4K).type, MEMTYPE_TEST_NC);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * MT_PAGE)), i);
+		TEST_ASSERT_EQ(host_pte(hva + i * MT_PAGE).type, MEMTYPE_TEST_NC);
 	}
 }
 
@@ -131,7 +134,7 @@ VGEM_TEST(vmm_reads_first)
 	int i;
 
 	for (i = 0; i < NR_PAGES; i++)
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(self->hva + i * SZ_4K)), 0);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(self->hva + i * MT_PAGE)), 0);
 	TEST_ASSERT_EQ(host_pte(self->hva).writable, 0);
 	mt_access_ok(self->vcpus[0], MT_FILL, MT_GPA, NR_PAGES);
 	expect_filled(self->vm, self->hva);
@@ -145,7 +148,7 @@ VGEM_TEST(vmm_and_guest)
 	mt_access_ok(self->vcpus[0], MT_STR, MT_GPA + 64, 0x3344);
 	TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(self->hva + 64)), 0x3344);
 	mt_access_ok(self->vcpus[0], MT_STP, MT_GPA + 20, 0x5566);
-	mt_expect_nc(self->vm, MT_GPA, SZ_4K, "shared with the VMM");
+	mt_expect_nc(self->vm, MT_GPA, MT_PAGE, "shared with the VMM");
 }
 
 struct writer {

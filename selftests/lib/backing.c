@@ -7,11 +7,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include <linux/sizes.h>
-
 #include "backing.h"
 #include "harness.h"
 #include "kvm_util.h"
+#include "pages.h"
 
 int mt_test_open(const struct memtype_test_config *config)
 {
@@ -26,10 +25,19 @@ int mt_test_open(const struct memtype_test_config *config)
 	return fd;
 }
 
+u64 mt_test_size(const struct memtype_test_config *config, u64 size)
+{
+	if (config->flags & MEMTYPE_TEST_RAM)
+		return min_t(u64, size, MEMTYPE_TEST_RAM_SIZE);
+	if (config->flags & MEMTYPE_TEST_ALIAS)
+		return min_t(u64, size, MEMTYPE_TEST_ALIAS_SIZE);
+	return size;
+}
+
 /* Reserve too much, then map at an address of the wanted alignment */
 static void *mt_mmap_aligned(u64 size, int prot, int flags, int fd, u64 offset)
 {
-	u64 align = SZ_2M, len = size + align;
+	u64 align = MT_BLOCK, len = size + align;
 	void *hva;
 	u64 addr;
 
@@ -102,11 +110,12 @@ void *mt_hugetlb(u64 size)
 	void *hva;
 
 	if (f) {
-		fprintf(f, "%lu\n", (unsigned long)(size / SZ_2M + 2));
+		fprintf(f, "%lu\n", (unsigned long)(size / MT_BLOCK + 2));
 		fclose(f);
 	}
 	hva = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+		   __builtin_ctzl(MT_BLOCK) << MAP_HUGE_SHIFT, -1, 0);
 	return hva == MAP_FAILED ? NULL : hva;
 }
 

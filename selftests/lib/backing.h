@@ -10,14 +10,19 @@
 #include <linux/types.h>
 
 #include "memtype_test.h"
+#include "pages.h"
 
-/* 2 MiB aligned; NULL if there is none */
+#define MEMTYPE_TEST_RAM_SIZE	(MEMTYPE_TEST_RAM_PAGES * MT_PAGE)
+
+/* Aligned to MT_BLOCK; NULL if there is none */
 void *mt_anon(u64 size);
 void *mt_hugetlb(u64 size);
 
 /* Open and configure /dev/memtype_test; skips the test if it is not there */
 int mt_test_open(const struct memtype_test_config *config);
-/* Aligned as the file offset is, up to 2 MiB */
+/* What a file of that configuration has, up to size */
+u64 mt_test_size(const struct memtype_test_config *config, u64 size);
+/* Aligned as the file offset is, up to MT_BLOCK */
 void *mt_mmap(int fd, u64 size, int prot, int flags, u64 offset);
 void mt_zap(int fd, u64 offset, u64 size);
 /* Move pages of a MEMTYPE_TEST_EVICTABLE file to system memory, or back */

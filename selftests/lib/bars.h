@@ -11,7 +11,7 @@
 
 #include "vfio_dev.h"
 
-/* Its BAR 2 has 64 MiB and is memory */
+/* Its BAR 2 has 64 MiB, that of LARGE 4 GiB, and is memory */
 #define IVSHMEM		"0000:00:02.0"
 #define BOCHS		"0000:00:03.0"
 #define TESTDEV		"0000:00:04.0"
@@ -62,9 +62,30 @@ extern const u32 host_types[NR_TYPES];
 /* Where a BAR is mapped with a type, made up by hand, not asked for */
 #define OFFSET_OF(_index, _type)	((u64)(_type) << 56 | (u64)(_index) << 40)
 
-/* mt_dev_open() of the BAR's device; a virtual function is made, and stays until bars_end() */
-void bar_open(struct mt_dev *dev, const struct bar *bar, enum mt_iommu iommu);
+/*
+ * mt_dev_open() of the BAR's device; a virtual function is made, and stays until bars_end().
+ * False if there is none to be had, see mt_vf_create().
+ */
+bool bar_open(struct mt_dev *dev, const struct bar *bar, enum mt_iommu iommu);
 void bars_end(void);
+
+/*
+ * Whether vfio-pci lets it be mapped, from where the BARs are: it has whole pages, or what
+ * is left of its page is nobody else's
+ */
+bool bar_has_pages(const char *bdf, int index);
+/* It is there for read(), and cannot be mapped, with whatever type */
+void bar_expect_no_mmap(struct mt_dev *dev, int index);
+/*
+ * The same if it has no pages of its own. Large pages have several of the rig's BARs: which
+ * ones, the kernel chooses.
+ */
+bool bar_shares_page(struct mt_dev *dev, int index);
+
+/* How much of it a test maps: 4 MiB, or all, whole pages */
+u64 bar_part(struct mt_dev *dev, int index);
+/* The device whose BAR 2 is memory and has that size, IVSHMEM or, if it need be, LARGE */
+const char *bar_with_room(u64 size);
 
 /* As mt_dev_map(), with a memory type; by the offset that the feature returns */
 void *mt_dev_map_as(struct mt_dev *dev, int index, u32 type, u64 offset, u64 size);

@@ -8,6 +8,7 @@
 
 #include "guest.h"
 #include "harness.h"
+#include "pages.h"
 #include "processor.h"
 
 const char * const mt_op_names[MT_NR_OPS] = {
@@ -28,6 +29,9 @@ static struct mt_req {
 } mt_reqs[MT_MAX_VCPUS];
 
 static u64 mt_initial_sp[MT_MAX_VCPUS];
+
+/* The guest has no getpagesize() */
+static u64 mt_stride;
 
 static struct mt_req *guest_req(void)
 {
@@ -162,7 +166,7 @@ static u64 guest_access(u64 op, u64 addr, u64 val)
 	case MT_FILL:
 		for (i = 0; i < val; i++)
 			asm volatile("str %0, [%1]"
-				     :: "r" (i), "r" (addr + i * SZ_4K) : "memory");
+				     :: "r" (i), "r" (addr + i * mt_stride) : "memory");
 		break;
 	case MT_COPY:
 		guest_copy(addr, val);
@@ -170,20 +174,20 @@ static u64 guest_access(u64 op, u64 addr, u64 val)
 	case MT_FILL_ODD:
 		for (i = 0; i < val; i++)
 			asm volatile("str %0, [%1]"
-				     :: "r" (i), "r" (addr + (2 * i + 1) * SZ_4K) : "memory");
+				     :: "r" (i), "r" (addr + (2 * i + 1) * mt_stride) : "memory");
 		break;
 	case MT_COUNT:
 		for (i = 0; i < val; i++) {
 			asm volatile("ldr %0, [%1]"
-				     : "=r" (res2) : "r" (addr + i * SZ_4K) : "memory");
+				     : "=r" (res2) : "r" (addr + i * mt_stride) : "memory");
 			asm volatile("str %0, [%1]"
-				     :: "r" (res2 + 1), "r" (addr + i * SZ_4K) : "memory");
+				     :: "r" (res2 + 1), "r" (addr + i * mt_stride) : "memory");
 		}
 		break;
 	case MT_READ_ALL:
 		for (i = 0; i < val; i++) {
 			asm volatile("ldr %0, [%1]"
-				     : "=r" (res2) : "r" (addr + i * SZ_4K) : "memory");
+				     : "=r" (res2) : "r" (addr + i * mt_stride) : "memory");
 			res += res2;
 		}
 		break;
@@ -234,6 +238,18 @@ static void mt_enable_caps(struct kvm_vm *vm, const struct mt_caps *caps)
 	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, slot0);
 }
 
+struct vm_shape mt_shape(void)
+{
+	switch (MT_PAGE) {
+	case SZ_16K:
+		return VM_SHAPE(VM_MODE_P40V48_16K);
+	case SZ_64K:
+		return VM_SHAPE(VM_MODE_P40V48_64K);
+	default:
+		return VM_SHAPE_DEFAULT;
+	}
+}
+
 struct kvm_vm *mt_vm_create_vcpus(struct kvm_vcpu **vcpus, int nr, u64 size,
 				  const struct mt_caps *caps)
 {
@@ -241,12 +257,14 @@ struct kvm_vm *mt_vm_create_vcpus(struct kvm_vcpu **vcpus, int nr, u64 size,
 	int i;
 
 	TEST_ASSERT(nr <= MT_MAX_VCPUS, "%d vCPUs", nr);
-	vm = __vm_create(VM_SHAPE_DEFAULT, nr, size / SZ_4K);
+	vm = __vm_create(mt_shape(), nr, size / MT_PAGE);
 	if (caps)
 		mt_enable_caps(vm, caps);
 	for (i = 0; i < MT_COPY_MAX; i++)
 		mt_copy_from[i] = mt_copy_byte(i);
 	sync_global_to_guest(vm, mt_copy_from);
+	mt_stride = MT_PAGE;
+	sync_global_to_guest(vm, mt_stride);
 	for (i = 0; i < nr; i++)
 		vcpus[i] = vm_vcpu_add(vm, i, guest_main);
 	kvm_arch_vm_finalize_vcpus(vm);
@@ -429,8 +447,8 @@ void mt_expect_memory_fault(struct kvm_vcpu *vcpu, enum mt_op op, u64 gpa, u64 f
 	if (!kvm_has_cap(KVM_CAP_MEMORY_FAULT_INFO))
 		return;
 	TEST_ASSERT_EQ(r.exit_reason, KVM_EXIT_MEMORY_FAULT);
-	TEST_ASSERT_EQ(r.fault.gpa, gpa & ~(SZ_4K - 1UL));
-	TEST_ASSERT_EQ(r.fault.size, SZ_4K);
+	TEST_ASSERT_EQ(r.fault.gpa, gpa & ~(MT_PAGE - 1));
+	TEST_ASSERT_EQ(r.fault.size, MT_PAGE);
 	TEST_ASSERT(r.fault.flags == flags, "Memory fault at %#lx: flags %#lx, expected %#lx",
 		    (unsigned long)gpa, (unsigned long)r.fault.flags, (unsigned long)flags);
 }

@@ -23,7 +23,7 @@ enum mt_op {
 	MT_EXEC,		/* branch there and come back */
 	MT_CIVAC,		/* clean and invalidate to PoC */
 	MT_TIMED_STR,		/* as MT_STR, val becomes the CNTVCT_EL0 it took */
-	MT_FILL,		/* write one word in each of val pages */
+	MT_FILL,		/* write one word in each of val of the host's pages */
 	MT_COPY,		/* copy val bytes there, as memcpy() does */
 	MT_FILL_ODD,		/* the same in every second page of 2 * val */
 	MT_COUNT,		/* add one to the first word of each of val pages */
@@ -58,6 +58,9 @@ struct mt_result {
 		u64 size;
 	} fault;		/* kvm_run.memory_fault */
 };
+
+/* With stage-1 pages as large as the host's: a row of leaves has as many of them */
+struct vm_shape mt_shape(void);
 
 /* A VM whose guest can reach size bytes from MT_GPA */
 struct kvm_vm *mt_vm_create(struct kvm_vcpu **vcpu, u64 size);

@@ -3,11 +3,11 @@
 #include <stdio.h>
 
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "guest.h"
 #include "memslot.h"
 #include "memslot_table.h"
+#include "pages.h"
 #include "s2_dump.h"
 
 static void show_row(const char *name, const char *flag, const char *slot, const char *type,
@@ -46,7 +46,7 @@ void mt_show_slot(const char *name, void *hva, u64 size)
 				type = "(no dump)";
 			} else if (s2_find(vm, MT_GPA, &range)) {
 				type = *range.type ? range.type : "(not printed)";
-				leaf = range.leaf_size == SZ_2M ? "2M" : "4K";
+				leaf = mt_size_name(range.leaf_size);
 			} else {
 				type = "not mapped";
 			}

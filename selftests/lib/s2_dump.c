@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "kvm_util.h"
+#include "pages.h"
 #include "s2_dump.h"
 
 /* The VM's own stage 2, whose addresses are those of memslots */
@@ -45,18 +45,17 @@ bool s2_dump_exists(struct kvm_vm *vm)
  */
 static bool s2_parse(char *line, struct s2_range *range)
 {
-	static const u64 level_size[] = { 1UL << 39, SZ_1G, SZ_2M, SZ_4K };
 	char *word, *save = NULL, unit;
 	unsigned long total;
-	int level, len;
+	int level, len, per_level = __builtin_ctzl(MT_PAGE / 8);
 
 	memset(range, 0, sizeof(*range));
 	if (sscanf(line, "0x%lx-0x%lx %lu%c %d%n", &range->start, &range->end,
 		   &total, &unit, &level, &len) != 5)
 		return false;
-	TEST_ASSERT(level >= 0 && level < ARRAY_SIZE(level_size),
-		    "Stage-2 dump has level %d: %s", level, line);
-	range->leaf_size = level_size[level];
+	/* Down from -1, with 52 bits of address and small pages */
+	TEST_ASSERT(level >= -1 && level <= 3, "Stage-2 dump has level %d: %s", level, line);
+	range->leaf_size = MT_PAGE << (3 - level) * per_level;
 
 	for (word = strtok_r(line + len, S2_BLANKS, &save); word;
 	     word = strtok_r(NULL, S2_BLANKS, &save)) {

@@ -39,15 +39,17 @@ void mt_dev_open_driver(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu
 void mt_dev_close(struct mt_dev *dev);
 /*
  * Let a physical function have one virtual function, bound to vfio-pci as it is itself,
- * unless it has; mt_dev_open() knows the token for it. And none.
+ * unless it has; mt_dev_open() knows the token for it. False if the kernel has refused
+ * to let it have any, for a BAR of theirs is not of whole pages: QEMU's igb has 16 KiB,
+ * whatever it is told to be the size of a page. And none.
  */
-void mt_vf_create(const char *pf);
+bool mt_vf_create(const char *pf);
 void mt_vf_remove(const char *pf);
 /* From its driver; nobody may have it open */
 void mt_unbind(const char *bdf);
 /* Returns false if the region is absent or cannot be mapped */
 bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info);
-/* Aligned as the offset in the BAR is, up to 2 MiB */
+/* Aligned as the offset in the BAR is, up to MT_BLOCK */
 void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size);
 /* A file of the device in sysfs; returns errno */
 int mt_sysfs_set(const char *bdf, const char *file, const char *val);

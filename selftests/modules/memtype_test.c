@@ -46,6 +46,11 @@ MODULE_PARM_DESC(pte_type, "The same of its entries");
 module_param_named(flags, initial.flags, uint, 0444);
 MODULE_PARM_DESC(flags, "Its MEMTYPE_TEST_* flags");
 
+/* For who finds no entry folded */
+static bool contpte = IS_ENABLED(CONFIG_ARM64_CONTPTE);
+module_param(contpte, bool, 0444);
+MODULE_PARM_DESC(contpte, "Whether this kernel folds contiguous entries; to be read");
+
 /* Set once the end of the range has struct pages; protected by alias_lock */
 static struct dev_pagemap alias_pgmap = {
 	.type = MEMORY_DEVICE_GENERIC,
@@ -55,7 +60,7 @@ static struct dev_pagemap alias_pgmap = {
 static bool alias_ready;
 static DEFINE_MUTEX(alias_lock);
 
-#define EVICTABLE_PAGES		(MEMTYPE_TEST_RAM_SIZE >> PAGE_SHIFT)
+#define RAM_SIZE		(MEMTYPE_TEST_RAM_PAGES * PAGE_SIZE)
 
 /* A file is configured until its first mmap(), then it is what it is */
 struct memtype_file {
@@ -65,7 +70,7 @@ struct memtype_file {
 	void *ram;		/* behind MEMTYPE_TEST_RAM and _EVICTABLE */
 	/* Nests inside mmap_lock: a page is in one place, and its entry says where */
 	struct mutex evict_lock;
-	DECLARE_BITMAP(in_ram, EVICTABLE_PAGES);	/* protected by evict_lock */
+	DECLARE_BITMAP(in_ram, MEMTYPE_TEST_RAM_PAGES);	/* protected by evict_lock */
 	struct completion released;	/* behind MEMTYPE_TEST_BUSY */
 	atomic_t interrupted;
 };
@@ -110,7 +115,7 @@ static unsigned long memtype_pfns(const struct memtype_file *mf,
 
 	if (config->flags & MEMTYPE_TEST_RAM) {
 		start = virt_to_phys(mf->ram);
-		end = start + MEMTYPE_TEST_RAM_SIZE;
+		end = start + RAM_SIZE;
 	} else if (config->flags & MEMTYPE_TEST_ALIAS) {
 		start = end;
 		end += MEMTYPE_TEST_ALIAS_SIZE;
@@ -120,7 +125,7 @@ static unsigned long memtype_pfns(const struct memtype_file *mf,
 	}
 
 	if (config->flags & MEMTYPE_TEST_EVICTABLE)
-		end = start + config->offset + MEMTYPE_TEST_RAM_SIZE;
+		end = start + config->offset + RAM_SIZE;
 
 	start += config->offset;
 	*nr = (end - start) >> PAGE_SHIFT;
@@ -282,11 +287,11 @@ static int memtype_check_config(const struct memtype_test_config *config)
 	     !IS_ALIGNED(config->offset, PMD_SIZE)))
 		return -EINVAL;
 	if (config->flags & MEMTYPE_TEST_EVICTABLE)
-		len -= MEMTYPE_TEST_RAM_SIZE;
+		len -= RAM_SIZE;
 	if (config->flags & MEMTYPE_TEST_ALIAS)
 		len = MEMTYPE_TEST_ALIAS_SIZE;
 	if (config->flags & MEMTYPE_TEST_RAM)
-		len = MEMTYPE_TEST_RAM_SIZE;
+		len = RAM_SIZE;
 	if (config->flags & MEMTYPE_TEST_ANYWHERE)
 		len = PHYS_MASK;
 	if (!PAGE_ALIGNED(config->offset) || config->offset >= len)
@@ -313,8 +318,7 @@ static int memtype_set_config(struct memtype_file *mf,
 	if (mf->mapped)
 		return -EBUSY;
 	if (config->flags & (MEMTYPE_TEST_RAM | MEMTYPE_TEST_EVICTABLE) && !mf->ram) {
-		mf->ram = alloc_pages_exact(MEMTYPE_TEST_RAM_SIZE,
-					    GFP_KERNEL | __GFP_ZERO);
+		mf->ram = alloc_pages_exact(RAM_SIZE, GFP_KERNEL | __GFP_ZERO);
 		if (!mf->ram)
 			return -ENOMEM;
 	}
@@ -343,12 +347,11 @@ static int memtype_evict(struct file *file,
 	    evict->to_ram > 1)
 		return -EINVAL;
 	if (!PAGE_ALIGNED(evict->offset) || !PAGE_ALIGNED(evict->size) ||
-	    !evict->size || evict->offset >= MEMTYPE_TEST_RAM_SIZE ||
-	    evict->size > MEMTYPE_TEST_RAM_SIZE - evict->offset)
+	    !evict->size || evict->offset >= RAM_SIZE ||
+	    evict->size > RAM_SIZE - evict->offset)
 		return -EINVAL;
 
-	range = memremap(base + mf->config.offset, MEMTYPE_TEST_RAM_SIZE,
-			 MEMREMAP_WC);
+	range = memremap(base + mf->config.offset, RAM_SIZE, MEMREMAP_WC);
 	if (!range)
 		return -ENOMEM;
 
@@ -528,7 +531,7 @@ static int memtype_release(struct inode *inode, struct file *file)
 
 	/* Mappings hold the file: there are none left */
 	if (mf->ram)
-		free_pages_exact(mf->ram, MEMTYPE_TEST_RAM_SIZE);
+		free_pages_exact(mf->ram, RAM_SIZE);
 	kfree(mf);
 	return 0;
 }

@@ -33,7 +33,7 @@
 /*
  * Pages move between the range and RAM of the kernel's, as those of a buffer that is
  * evicted from VRAM to system memory and brought back: see MEMTYPE_TEST_EVICT. The
- * file has MEMTYPE_TEST_RAM_SIZE bytes. pte_type is the type of what is in the
+ * file has MEMTYPE_TEST_RAM_PAGES pages. pte_type is the type of what is in the
  * range; entries of what is in RAM are Write-Back.
  */
 #define MEMTYPE_TEST_EVICTABLE	_BITUL(6)
@@ -60,8 +60,8 @@
 /* Size of the part behind MEMTYPE_TEST_ALIAS, at the end of the range */
 #define MEMTYPE_TEST_ALIAS_SIZE	(4 << 20)
 
-/* Size of what is behind MEMTYPE_TEST_RAM, one to a file */
-#define MEMTYPE_TEST_RAM_SIZE	(64 << 10)
+/* Pages of what is behind MEMTYPE_TEST_RAM, one to a file */
+#define MEMTYPE_TEST_RAM_PAGES	16
 
 /**
  * struct memtype_test_config - how the next mmap() of this file maps

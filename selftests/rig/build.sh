@@ -7,7 +7,8 @@
 # modules against it: the base kernel, or the series up to SERIES (or to COMMIT). The
 # configuration is tinyconfig plus the fragments of arch-arm64/configs, every
 # line of which must survive. DEBUG=1 adds debug.config, in a directory of its
-# own. RIG_ONLY=: make these targets of the kernel, objects or directories
+# own, and PAGES=, the name of a fragment of selftests/rig/pages, another size of
+# pages in another one. RIG_ONLY=: make these targets of the kernel, objects or directories
 # ("selftests": KVM's and vfio's selftests), and link no kernel.
 
 . "$(dirname "$0")/lib.sh"
@@ -37,10 +38,15 @@ patched)
 	die "unpatched or patched?"
 	;;
 esac
-out=$tree/$BUILD log=$LOGS/build-$which${DEBUG:+-debug}.log
+out=$tree/$BUILD log=$LOGS/build-$which${PAGES:+-$PAGES}${DEBUG:+-debug}.log
 
 configs=$TOP/arch-arm64/configs
 fragments=$configs/base.config
+[ -z "${PAGES:-}" ] || {
+	[ -f "$RIG/pages/$PAGES.config" ] || die "PAGES=$PAGES: selftests/rig/pages has" \
+		"no $PAGES.config"
+	fragments="$fragments $RIG/pages/$PAGES.config"
+}
 [ -z "${DEBUG:-}" ] || fragments="$fragments $configs/debug.config"
 # What must survive; the options of a series only where all of it is applied
 required=$fragments
@@ -83,8 +89,11 @@ kconfig="$config $(git -C "$tree" log -1 --format=%H "$commit" -- '*Kconfig*')"
 	quietly "configuring the $which kernel" "$log" configure
 	echo "$kconfig" >"$out/.rig-config"
 }
+# The last word that they have of an option
 # shellcheck disable=SC2086
-awk '/^CONFIG_/ || /^# CONFIG_.* is not set/' $required |
+awk '/^CONFIG_/ { o = $1; sub(/=.*/, "", o); last[o] = $0 }
+	/^# CONFIG_.* is not set/ { last[$2] = $0 }
+	END { for (o in last) print last[o] }' $required |
 	while read -r line; do
 		grep -qxF "$line" "$out/.config" || case $line in
 		"# "*) # no line at all is "not set" too
@@ -151,7 +160,14 @@ if [ -n "${RIG_ONLY:-}" ]; then
 	esac
 	exit 0
 fi
-quietly "building the $which kernel" "$log" kmake Image modules
-quietly "building the $which kernel's KVM selftests" "$log" selftests
+quietly "building the $which kernel${PAGES:+, $PAGES}" "$log" kmake Image modules
+# Of programs there is nothing that depends on the size of pages
+if [ -n "${PAGES:-}" ]; then
+	cp "$tree/build/own-tests" "$out/own-tests"
+	rm -rf "$out/kvm" "$out/vfio"
+	ln -s ../build/kvm ../build/vfio "$out/"
+else
+	quietly "building the $which kernel's KVM selftests" "$log" selftests
+fi
 quietly "building the modules" "$log" module
 echo "$stamp" >"$out/.rig-stamp"

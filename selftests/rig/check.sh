@@ -5,7 +5,9 @@
 # after it, the comparisons with the base kernel, and the verdict. ONLY= takes tests,
 # gates or parts by name, CONFIG= configurations. What has passed and has not changed
 # since is not run again, unless AGAIN=1. With DEBUG=1, our tests alone on a kernel
-# with KASAN, lockdep and kmemleak.
+# with KASAN, lockdep and kmemleak. "check.sh pages", make pages: our tests
+# in the configurations that make check leaves out, with pages of
+# another size: each has a kernel of its own.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -17,9 +19,16 @@
 parts='prefixes baseline upstream demo model display newest vmm'
 tests=$(awk '!/^#/ && NF >= 5 { print $3 }' "$TOP/selftests/tests" | sort -u)
 gates=$(gate_names)
-configs=$(rig_configs)
+known=$(rig_configs)
+configs=$(echo "$known" | grep -vxF "$(rig_configs pages)")
+[ "${1:-}" != pages ] || {
+	RIG_PAGES=1
+	configs=$(rig_configs pages)
+	parts='' gates=''
+}
 [ -z "${DEBUG:-}" ] || {
 	configs=$(rig_configs both; rig_configs patched)
+	known=$configs
 	parts='' gates=''
 }
 
@@ -34,7 +43,7 @@ for o in $(words "${ONLY:-}"); do
 	one_of ONLY "$o" "$(words "$parts" | tr ' ' '\n'; echo "$gates"; echo "$tests")"
 done
 for c in $(words "${CONFIG:-}"); do
-	one_of CONFIG "$c" "$configs"
+	one_of CONFIG "$c" "$known"
 done
 [ -z "${CONFIG:-}" ] || configs=$(words "$CONFIG" | tr ' ' '\n')
 only_tests=
@@ -104,7 +113,7 @@ verdict() {
 finished=0
 trap verdict EXIT
 
-if [ -z "${DEBUG:-}${ONLY:-}${CONFIG:-}" ]; then
+if [ -z "${DEBUG:-}${ONLY:-}${CONFIG:-}${RIG_PAGES:-}" ]; then
 	# Its work tree is made by one CPU alone. What does not apply the gates say.
 	"$RIG/tree.sh" apply >/dev/null 2>&1 &
 	series=$!
@@ -114,11 +123,17 @@ fi
 # shellcheck disable=SC2086	# names
 [ -z "$gates" ] || "$RIG/gates.sh" results $gates >>"$results"
 build=$W/patched/$BUILD
+# shellcheck disable=SC2086	# names
+pages=$(page_kernels $configs)
 if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model || wants display ||
 	wants vmm; then
 	"$RIG/build.sh" patched
 	"$RIG/initramfs.sh" tests
 	"$RIG/initramfs.sh" modules "$build"
+	for p in $pages; do
+		PAGES=$p "$RIG/build.sh" patched
+		"$RIG/initramfs.sh" modules "$W/patched/build-$p"
+	done
 fi
 # What has failed there fails once more in the open
 [ -z "$beside" ] || wait "$beside" || say "not all is there that was made beside the gates"
@@ -139,8 +154,7 @@ limit=900
 [ -z "${DEBUG:-}" ] || limit=1800
 for c in $configs; do
 	dir=$LOGS/boot/$(label_of "$c")
-	b=$build
-	[ "$(config_field "$c" 4)" != stock ] || b=$CACHE/debian/stock
+	b=$(build_of "$c")
 	# shellcheck disable=SC2086	# names
 	list_for "$c" $only_tests >"$W/list"
 	if [ -n "$only_tests" ] && ! awk '{ print $2 }' "$W/list" | grep -qv '_load$'; then

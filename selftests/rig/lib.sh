@@ -14,7 +14,7 @@ BASE=${BASE:-v7.3}
 PATCHES=$TOP/patches/$BASE
 V=${V:-0}
 JOBS=$(nproc)
-BUILD=build${DEBUG:+-debug}
+BUILD=build${PAGES:+-$PAGES}${DEBUG:+-debug}
 LIBUUID=$CACHE/libuuid
 LIBUUID_CFLAGS="-idirafter $LIBUUID/usr/include"
 LIBUUID_LDFLAGS=-L$LIBUUID/usr/lib/aarch64-linux-gnu
@@ -188,11 +188,14 @@ list_for() {
 	shift
 	# "all" does not mean the configurations that are there for something else
 	all=
-	[ "$(config_field "$lf_config" 4)" != both ] || all=all
+	case $(config_field "$lf_config" 4) in
+	both | *[0-9]k) all=all ;;
+	esac
 	# All is slower with debugging options
 	awk -v config="$lf_config" -v all="$all" -v only=" $* " -v slow="${DEBUG:+4}" \
 		-v series=" - $(series_upto | tr '\n' ' ')" '
 		/^#/ || NF < 5 || index(series, " " $2 " ") == 0 { next }
+		index("," $1 ",", ",-" config ",") { next }
 		index("," $1 ",", "," config ",") == 0 &&
 			(all == "" || index("," $1 ",", ",all,") == 0) { next }
 		only !~ /^ *$/ && index(only, " " $3 " ") == 0 && $3 !~ /_load$/ { next }
@@ -203,9 +206,11 @@ list_for() {
 			print limit, name, $0
 		}' "$TOP/selftests/tests"
 }
-# rig_configs [KERNEL]: the names of all configurations, or of those with KERNEL
+# rig_configs [KERNEL]: the names of all configurations, or of those with KERNEL, or,
+# "pages", with pages of another size
 rig_configs() {
-	awk -v kernel="${1:-}" '!/^#/ && NF && (kernel == "" || $4 == kernel) {
+	awk -v kernel="${1:-}" '!/^#/ && NF && (kernel == "" || $4 == kernel ||
+		kernel == "pages" && $4 ~ /^[0-9]+k/) {
 		print $1
 	}' "$RIG/configs"
 }
@@ -220,6 +225,21 @@ emulator_of() {
 	}
 	[ -x "$CACHE/emulator/qemu-system-aarch64" ] || die "$1: emulator.sh has to come first"
 	echo "$CACHE/emulator/qemu-system-aarch64"
+}
+# build_of CONFIGURATION: where its kernel is
+build_of() {
+	bo_kernel=$(config_field "$1" 4)
+	case $bo_kernel in
+	stock) echo "$CACHE/debian/stock" ;;
+	[0-9]*k*) echo "$W/patched/build-$bo_kernel" ;;
+	*) echo "$W/patched/$BUILD" ;;
+	esac
+}
+# page_kernels CONFIGURATION...: those with pages of another size among their kernels
+page_kernels() {
+	for pk in "$@"; do
+		config_field "$pk" 4
+	done | grep '^[0-9]*k' | sort -u || :
 }
 # wants_emulator CONFIGURATION...; need_emulator builds it if one of them does
 wants_emulator() {

@@ -20,7 +20,6 @@
 
 #include <linux/kvm_memtype.h>
 #include <linux/pci_regs.h>
-#include <linux/sizes.h>
 
 #include "kselftest_harness.h"
 
@@ -30,16 +29,12 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 #include "vfio_dev.h"
 #include "writers.h"
 
 #define NR_WRITERS	2
-#define HALF		SZ_2M
-#define SIZE		(NR_WRITERS * HALF)
-
-/* Where a vCPU that does not write has the device's config space, which traps */
-#define CONFIG_GPA	(MT_GPA + SIZE)
 
 FIXTURE(barrier)
 {
@@ -48,6 +43,9 @@ FIXTURE(barrier)
 	struct kvm_vcpu *driver;	/* the vCPU that does not write */
 	struct writer writers[NR_WRITERS];
 	int bar;
+	u64 half;		/* what a vCPU has of it */
+	u64 size;		/* of all halves */
+	u64 config_gpa;		/* where the one that does not write has config space */
 	const u32 *types;
 	u32 slot_flags;
 	void *hva;		/* behind the memslot */
@@ -82,7 +80,7 @@ FIXTURE_VARIANT_ADD(barrier, mixed) {
 static void set_slot(FIXTURE_DATA(barrier) *self, bool there)
 {
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, there ? self->slot_flags : 0, MT_GPA,
-				    there ? SIZE : 0, self->hva), 0);
+				    there ? self->size : 0, self->hva), 0);
 }
 
 /* A vCPU writes to one half of the BAR's part, which may have a type of its own */
@@ -98,9 +96,9 @@ static void map_halves(FIXTURE_DATA(barrier) *self)
 		/* An older kernel has the default's, too */
 		offset = self->types[i] == DEFAULT ? info.offset :
 			 mt_dev_offset(&self->dev, self->bar, self->types[i]);
-		hva = mmap(self->hva + i * HALF, HALF, PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_FIXED, self->dev.fd, offset + i * HALF);
-		TEST_ASSERT(hva == self->hva + i * HALF, "mmap: %s", strerror(errno));
+		hva = mmap(self->hva + i * self->half, self->half, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_FIXED, self->dev.fd, offset + i * self->half);
+		TEST_ASSERT(hva == self->hva + i * self->half, "mmap: %s", strerror(errno));
 	}
 }
 
@@ -117,12 +115,18 @@ static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, const u
 		  enum mt_iommu iommu)
 {
 	struct kvm_vcpu *vcpus[NR_WRITERS + 1];
+	struct vfio_region_info info;
 	u64 offset;
 	int i;
 
 	self->bar = bar;
 	self->types = types;
 	mt_dev_open(&self->dev, bdf, iommu);
+	/* A block of large pages may be more than the BAR has */
+	mt_dev_region(&self->dev, bar, &info);
+	self->half = min_t(u64, MT_BLOCK, info.size / NR_WRITERS);
+	self->size = NR_WRITERS * self->half;
+	self->config_gpa = MT_GPA + self->size;
 	if (types[0] != DEFAULT)
 		require_memtype(&self->dev);
 	/* What a VMM does with a write-combine mapping */
@@ -130,21 +134,21 @@ static void start(FIXTURE_DATA(barrier) *self, const char *bdf, int bar, const u
 		self->slot_flags = KVM_MEM_NONCACHEABLE;
 	self->t0 = now_ns();
 	/* For the alignment of the address */
-	self->hva = mt_dev_map(&self->dev, bar, 0, SIZE);
+	self->hva = mt_dev_map(&self->dev, bar, 0, self->size);
 	map_halves(self);
-	self->other = mt_dev_map(&self->dev, bar, 0, SIZE);
+	self->other = mt_dev_map(&self->dev, bar, 0, self->size);
 
-	self->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, ARRAY_SIZE(vcpus), SIZE / SZ_4K,
+	self->vm = __vm_create_with_vcpus(mt_shape(), ARRAY_SIZE(vcpus), self->size / MT_PAGE,
 					  writer_guest, vcpus);
-	virt_map(self->vm, MT_GPA, MT_GPA, SIZE / SZ_4K);
+	virt_map(self->vm, MT_GPA, MT_GPA, self->size / MT_PAGE);
 	set_slot(self, true);
 	self->driver = vcpus[NR_WRITERS];
 	vcpu_arch_set_entry_point(self->driver, guest_driver);
-	virt_map(self->vm, CONFIG_GPA, CONFIG_GPA, 1);
+	virt_map(self->vm, self->config_gpa, self->config_gpa, 1);
 	writers_host();
 	for (i = 0; i < NR_WRITERS; i++) {
 		/* One in either block */
-		offset = i * HALF + SZ_8K + 64 * i;
+		offset = i * self->half + 2 * MT_PAGE + 64 * i;
 		WRITE_ONCE(*(u64 *)(self->hva + offset), 0);
 		writer_start(&self->writers[i], vcpus[i], MT_GPA + offset, offset);
 	}
@@ -188,8 +192,8 @@ static void stop(FIXTURE_DATA(barrier) *self)
 	printf("# %lu ms\n", (unsigned long)((now_ns() - self->t0) / 1000000));
 	writers_end(self->writers, NR_WRITERS);
 	kvm_vm_free(self->vm);
-	munmap(self->hva, SIZE);
-	munmap(self->other, SIZE);
+	munmap(self->hva, self->size);
+	munmap(self->other, self->size);
 	mt_dev_close(&self->dev);
 }
 
@@ -210,7 +214,7 @@ TEST_F_TIMEOUT(barrier, delete_slot, 300)
 	unsigned long n;
 	int i;
 
-	start(self, IVSHMEM, 2, variant->types, variant->iommu);
+	start(self, bar_with_room(NR_WRITERS * MT_BLOCK), 2, variant->types, variant->iommu);
 	for (n = 0; n < self->rounds; n++) {
 		go(self);
 		warm_up(self);
@@ -234,11 +238,11 @@ TEST_F_TIMEOUT(barrier, munmap, 300)
 {
 	unsigned long n;
 
-	start(self, IVSHMEM, 2, variant->types, variant->iommu);
+	start(self, bar_with_room(NR_WRITERS * MT_BLOCK), 2, variant->types, variant->iommu);
 	for (n = 0; n < self->rounds; n++) {
 		go(self);
 		warm_up(self);
-		TEST_ASSERT(!munmap(self->hva, SIZE), "munmap: %s", strerror(errno));
+		TEST_ASSERT(!munmap(self->hva, self->size), "munmap: %s", strerror(errno));
 		expect_stop(self, EFAULT, KVM_EXIT_MEMORY_FAULT, true);
 		map_halves(self);
 		expect_words(self);
@@ -251,7 +255,7 @@ TEST_F_TIMEOUT(barrier, disable_memory, 300)
 	unsigned long n;
 	u16 command;
 
-	start(self, IVSHMEM, 2, variant->types, variant->iommu);
+	start(self, bar_with_room(NR_WRITERS * MT_BLOCK), 2, variant->types, variant->iommu);
 	command = mt_dev_command(&self->dev) | PCI_COMMAND_MEMORY;
 	for (n = 0; n < self->rounds; n++) {
 		go(self);
@@ -273,7 +277,7 @@ static void guest_sets_power_state(FIXTURE_DATA(barrier) *self, u16 state)
 
 	vcpu_run(self->driver);
 	TEST_ASSERT_KVM_EXIT_REASON(self->driver, KVM_EXIT_MMIO);
-	offset = run->mmio.phys_addr - CONFIG_GPA;
+	offset = run->mmio.phys_addr - self->config_gpa;
 	TEST_ASSERT(run->mmio.is_write && run->mmio.len == sizeof(state) &&
 		    !memcmp(run->mmio.data, &state, sizeof(state)) &&
 		    offset == mt_dev_pm_control(&self->dev),
@@ -302,7 +306,7 @@ static void sleep_and_wake(FIXTURE_DATA(barrier) *self, bool by_guest)
 {
 	unsigned long n, rounds = max(self->rounds / 8, 2UL);
 
-	vcpu_args_set(self->driver, 1, CONFIG_GPA + mt_dev_pm_control(&self->dev));
+	vcpu_args_set(self->driver, 1, self->config_gpa + mt_dev_pm_control(&self->dev));
 	for (n = 0; n < rounds; n++) {
 		go(self);
 		warm_up(self);

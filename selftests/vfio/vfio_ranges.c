@@ -5,7 +5,8 @@
  * A BAR is not one thing: a slot over a part of it, two slots over two parts at
  * guest addresses that have nothing to do with each other, parts of different
  * memory types, the pages of the MSI-X table left out, BARs smaller than a page
- * that share it, and BARs so large that the size of the mappings matters.
+ * that share it, and BARs so large that the size of the mappings matters, which is
+ * that of pages or blocks.
  */
 #include <sys/mman.h>
 
@@ -22,6 +23,7 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 #include "vfio_dev.h"
 
@@ -57,7 +59,7 @@ FIXTURE_VARIANT(ranges)
 FIXTURE_VARIANT_ADD(ranges, type1) { .iommu = MT_TYPE1 };
 FIXTURE_VARIANT_ADD(ranges, cdev) { .iommu = MT_CDEV };
 
-#define WINDOW	(8 * SZ_2M)
+#define WINDOW	(8 * MT_BLOCK)
 
 FIXTURE_SETUP(ranges)
 {
@@ -80,7 +82,7 @@ static void check_part(FIXTURE_DATA(ranges) *self, u64 offset, u64 gpa, u64 size
 	u64 at;
 
 	/* First and last word and one in each page: the right ones of the BAR */
-	for (at = 0; at < size; at += SZ_4K - 8) {
+	for (at = 0; at < size; at += MT_PAGE - 8) {
 		mt_access_ok(self->vcpu, MT_STR, gpa + at, seed + at);
 		TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, offset + at), seed + at);
 	}
@@ -94,7 +96,8 @@ static void check_part(FIXTURE_DATA(ranges) *self, u64 offset, u64 gpa, u64 size
 /* The slot ends where it ends, and what is around it in the BAR is left alone */
 TEST_F(ranges, part)
 {
-	const u64 offset = SZ_2M + 5 * SZ_4K, size = 3 * SZ_4K, gpa = MT_GPA + 0x123000;
+	const u64 offset = SZ_2M + 5 * MT_PAGE, size = 3 * MT_PAGE;
+	const u64 gpa = MT_GPA + 0x123 * MT_PAGE;
 	void *hva = mt_dev_map(&self->dev, BAR, offset, size);
 
 	bar_write(&self->dev, BAR, offset - 8, 0x1111);
@@ -112,14 +115,15 @@ TEST_F(ranges, part)
 /* A part of the VMM's mapping, which is of the whole BAR */
 TEST_F(ranges, part_of_mapping)
 {
-	const u64 offset = SZ_4M + 7 * SZ_4K, size = SZ_16K, gpa = MT_GPA + 0x44000;
+	const u64 offset = SZ_4M + 7 * MT_PAGE, size = 4 * MT_PAGE;
+	const u64 gpa = MT_GPA + 0x44 * MT_PAGE;
 	void *hva = mt_dev_map(&self->dev, BAR, 0, SZ_64M);
 
 	bar_write(&self->dev, BAR, offset + size, 0x2222);
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, gpa, size, hva + offset), 0);
 	check_part(self, offset, gpa, size, 0xdef000);
 	expect_mmio_exit(self->vcpu, gpa + size);
-	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, WINDOW, SZ_4K), 4);
+	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, WINDOW, MT_PAGE), 4);
 	TEST_ASSERT_EQ(mt_dev_read_word(&self->dev, BAR, offset + size), 0x2222);
 	munmap(hva, SZ_64M);
 }
@@ -130,9 +134,9 @@ TEST_F(ranges, part_of_mapping)
  */
 TEST_F(ranges, two_slots)
 {
-	const u64 size = SZ_64K;
-	const u64 offset[] = { 3 * SZ_4K, SZ_16M + 9 * SZ_4K };
-	const u64 gpa[] = { MT_GPA + SZ_8M + 0x5000, MT_GPA + 0x3000 };
+	const u64 size = 16 * MT_PAGE;
+	const u64 offset[] = { 3 * MT_PAGE, SZ_16M + 9 * MT_PAGE };
+	const u64 gpa[] = { MT_GPA + SZ_8M + 5 * MT_PAGE, MT_GPA + 3 * MT_PAGE };
 	void *hva[2];
 	int i;
 
@@ -144,8 +148,8 @@ TEST_F(ranges, two_slots)
 		check_part(self, offset[i], gpa[i], size, (i + 1) << 20);
 	/* Each still has its own */
 	for (i = 0; i < 2; i++)
-		TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, gpa[i] + SZ_4K - 8, 0),
-			       ((i + 1) << 20) + SZ_4K - 8);
+		TEST_ASSERT_EQ(mt_access_ok(self->vcpu, MT_LDR, gpa[i] + MT_PAGE - 8, 0),
+			       ((i + 1) << 20) + MT_PAGE - 8);
 
 	MT_EXPECT_ERRNO(mt_set_slot(self->vm, 0, gpa[0], 0, NULL), 0);
 	expect_mmio_exit(self->vcpu, gpa[0]);
@@ -160,7 +164,7 @@ TEST_F(ranges, parts_of_different_types)
 	static const char * const stage2[NR_TYPES] = {
 		[DEFAULT] = S2_NC, [STRICT] = S2_DEVICE, [WRITE_COMBINE] = S2_NC,
 	};
-	const u64 size = SZ_16K;
+	const u64 size = 4 * MT_PAGE;
 	void *hva[NR_TYPES];
 	struct mt_result r;
 	u64 gpa;
@@ -193,13 +197,15 @@ TEST_F(ranges, parts_of_different_types)
  */
 TEST_F(ranges, one_slot_of_two_types)
 {
-	const u64 half = SZ_2M;
+	const u64 half = MT_BLOCK;
 	struct mt_result r;
 	u64 reserved;
 	void *hva, *at;
 	int i, turn;
 	u32 type;
 
+	mt_dev_close(&self->dev);
+	mt_dev_open(&self->dev, bar_with_room(half), variant->iommu);
 	require_memtype(&self->dev);
 	reserved = (u64)mmap(NULL, 3 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	hva = (void *)align_up(reserved, half);
@@ -253,38 +259,39 @@ static u64 msix_pages(struct mt_dev *dev, int index, u64 size)
 			continue;
 		start = where & PCI_MSIX_TABLE_OFFSET;
 		end = start + (i ? DIV_ROUND_UP(entries, 64) * 8 : entries * PCI_MSIX_ENTRY_SIZE);
-		for (at = align_down(start, SZ_4K); at < end; at += SZ_4K)
-			pages |= BIT(at / SZ_4K);
+		for (at = align_down(start, MT_PAGE); at < end; at += MT_PAGE)
+			pages |= BIT(at / MT_PAGE);
 	}
-	TEST_ASSERT(size / SZ_4K <= 64, "BAR %d has %#lx bytes", index, (unsigned long)size);
+	TEST_ASSERT(size / MT_PAGE <= 64, "BAR %d has %#lx bytes", index, (unsigned long)size);
 	return pages;
 }
 
-static void check_msix(FIXTURE_DATA(ranges) *self, const struct bar *bar, u64 want)
+/* Wanted are two parts of 4 KiB, the table's and that of the pending bits */
+static void check_msix(FIXTURE_DATA(ranges) *self, const struct bar *bar, u64 table, u64 pba)
 {
-	struct vfio_region_info info;
 	u64 pages, size, i;
 	void *hva;
 
-	TEST_ASSERT(mt_dev_region(&self->dev, bar->index, &info), "BAR cannot be mapped");
-	size = info.size;
+	size = bar_part(&self->dev, bar->index);
 	pages = msix_pages(&self->dev, bar->index, size);
-	TEST_ASSERT_EQ(pages, want);
+	TEST_ASSERT_EQ(pages, BIT(table * SZ_4K / MT_PAGE) | BIT(pba * SZ_4K / MT_PAGE));
+	if (bar_shares_page(&self->dev, bar->index))
+		return;
 
 	/* Slots over the rest only, a page each: the VMM emulates the table */
 	hva = mt_dev_map(&self->dev, bar->index, 0, size);
-	for (i = 0; i < size / SZ_4K; i++)
+	for (i = 0; i < size / MT_PAGE; i++)
 		if (!(pages & BIT(i)))
 			MT_EXPECT_ERRNO(mt_set_slot_nr(self->vm, MT_SLOT + i, 0,
-						       MT_GPA + i * SZ_4K, SZ_4K,
-						       hva + i * SZ_4K), 0);
-	for (i = 0; i < size / SZ_4K; i++) {
+						       MT_GPA + i * MT_PAGE, MT_PAGE,
+						       hva + i * MT_PAGE), 0);
+	for (i = 0; i < size / MT_PAGE; i++) {
 		if (pages & BIT(i)) {
-			expect_mmio_exit(self->vcpu, MT_GPA + i * SZ_4K);
-			TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA + i * SZ_4K, SZ_4K, 0), 0);
+			expect_mmio_exit(self->vcpu, MT_GPA + i * MT_PAGE);
+			TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA + i * MT_PAGE, MT_PAGE, 0), 0);
 		} else {
-			mt_access_ok(self->vcpu, MT_LDR, MT_GPA + i * SZ_4K, 0);
-			mt_expect_type(self->vm, MT_GPA + i * SZ_4K, S2_NC, NULL);
+			mt_access_ok(self->vcpu, MT_LDR, MT_GPA + i * MT_PAGE, 0);
+			mt_expect_type(self->vm, MT_GPA + i * MT_PAGE, S2_NC, NULL);
 		}
 	}
 	munmap(hva, size);
@@ -294,44 +301,30 @@ TEST_F(ranges, msix_nvme)
 {
 	mt_dev_close(&self->dev);
 	mt_dev_open(&self->dev, NVME, variant->iommu);
-	check_msix(self, &bars[BAR_NVME], BIT(2) | BIT(3));
+	check_msix(self, &bars[BAR_NVME], 2, 3);
 }
 
 TEST_F(ranges, msix_igb)
 {
 	mt_dev_close(&self->dev);
 	mt_dev_open(&self->dev, IGB, variant->iommu);
-	check_msix(self, &bars[BAR_IGB_MSIX], BIT(0) | BIT(2));
+	check_msix(self, &bars[BAR_IGB_MSIX], 0, 2);
 }
 
 /* The registers of two ivshmem devices are in one page: nobody may map it */
 TEST_F(ranges, shared_page)
 {
 	static const char * const bdfs[] = { IVSHMEM, LARGE };
-	struct vfio_device_feature_region_memtype memtype;
 	struct vfio_region_info info;
-	void *hva;
-	u32 type;
-	int i, ret;
+	int i;
 
 	for (i = 0; i < ARRAY_SIZE(bdfs); i++) {
 		mt_dev_close(&self->dev);
 		mt_dev_open(&self->dev, bdfs[i], variant->iommu);
-		TEST_ASSERT(!mt_dev_region(&self->dev, 0, &info), "%s: BAR 0 can be mapped",
-			    bdfs[i]);
+		TEST_ASSERT(!bar_has_pages(bdfs[i], 0), "%s: BAR 0 has a page", bdfs[i]);
+		mt_dev_region(&self->dev, 0, &info);
 		TEST_ASSERT_EQ(info.size, 256);
-		hva = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->dev.fd, info.offset);
-		MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
-		/* It is still there for read() */
-		mt_dev_read_word(&self->dev, 0, 0);
-
-		for (type = DEFAULT; type < NR_TYPES; type++) {
-			ret = bar_get_memtype(self->dev.fd, 0, type, &memtype);
-			MT_EXPECT_ERRNO(ret == -ENOTTY ? -EINVAL : ret, -EINVAL);
-			hva = mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, self->dev.fd,
-				   OFFSET_OF(0, type));
-			MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
-		}
+		bar_expect_no_mmap(&self->dev, 0);
 	}
 }
 
@@ -339,7 +332,8 @@ TEST_F(ranges, shared_page)
 
 static void check_large(FIXTURE_DATA(ranges) *self, u32 type, u32 flags)
 {
-	const u64 size = SZ_4G, blocks = SZ_4G / SZ_2M;
+	const char *stage2 = type == STRICT ? S2_DEVICE : S2_NC;
+	const u64 size = SZ_4G, blocks = SZ_4G / MT_BLOCK;
 	struct vfio_region_info info;
 	void *hva;
 	u64 i;
@@ -360,16 +354,16 @@ static void check_large(FIXTURE_DATA(ranges) *self, u32 type, u32 flags)
 	 * of the BAR would be larger than all else it has.
 	 */
 	for (i = 0; i < blocks; i++)
-		virt_pg_map(self->vm, PAGES_GVA + i * SZ_4K, MT_GPA + i * SZ_2M);
+		virt_pg_map(self->vm, PAGES_GVA + i * MT_PAGE, MT_GPA + i * MT_BLOCK);
 	mt_access_ok(self->vcpu, MT_FILL, PAGES_GVA, blocks);
 	for (i = 0; i < blocks; i++)
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_2M)), i);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * MT_BLOCK)), i);
 
-	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, SZ_2M), blocks);
+	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, MT_BLOCK), blocks);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), blocks);
-	TEST_ASSERT_EQ(host_pte(hva).size, SZ_2M);
-	mt_expect_type(self->vm, MT_GPA, type == STRICT ? S2_DEVICE : S2_NC, NULL);
-	mt_expect_type(self->vm, MT_GPA + size - SZ_2M, type == STRICT ? S2_DEVICE : S2_NC, NULL);
+	TEST_ASSERT_EQ(host_pte(hva).size, MT_BLOCK);
+	mt_expect_type(self->vm, MT_GPA, stage2, NULL);
+	mt_expect_type(self->vm, MT_GPA + size - MT_BLOCK, stage2, NULL);
 	munmap(hva, size);
 	TEST_ASSERT_EQ(s2_count(self->vm, MT_GPA, size, 0), 0);
 }
@@ -414,35 +408,35 @@ TEST_F_TIMEOUT(large, blocks_write_combine_flag, 120)
 	check_large(&self->r, WRITE_COMBINE, KVM_MEM_NONCACHEABLE);
 }
 
-/* Host and guest address do not agree below 2 MiB: pages, and of those all */
+/* Host and guest address do not agree within a block: pages, and of those all */
 TEST_F_TIMEOUT(large, pages_where_addresses_disagree, 120)
 {
 	struct kvm_vm *vm = self->r.vm;
-	const u64 pages = 2 * SZ_2M / SZ_4K, gpa = MT_GPA + SZ_4K;
-	void *hva = mt_dev_map(&self->r.dev, BAR, 0, 2 * SZ_2M);
+	const u64 pages = 2 * MT_BLOCK / MT_PAGE, gpa = MT_GPA + MT_PAGE;
+	void *hva = mt_dev_map(&self->r.dev, BAR, 0, 2 * MT_BLOCK);
 	u64 i;
 
-	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, gpa, 2 * SZ_2M, hva), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, gpa, 2 * MT_BLOCK, hva), 0);
 	mt_access_ok(self->r.vcpu, MT_FILL, gpa, pages);
 	for (i = 0; i < pages; i++)
-		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * SZ_4K)), i);
-	TEST_ASSERT_EQ(s2_count(vm, gpa, 2 * SZ_2M, SZ_4K), pages);
-	TEST_ASSERT_EQ(s2_count(vm, gpa, 2 * SZ_2M, 0), pages);
-	munmap(hva, 2 * SZ_2M);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + i * MT_PAGE)), i);
+	TEST_ASSERT_EQ(s2_count(vm, gpa, 2 * MT_BLOCK, MT_PAGE), pages);
+	TEST_ASSERT_EQ(s2_count(vm, gpa, 2 * MT_BLOCK, 0), pages);
+	munmap(hva, 2 * MT_BLOCK);
 }
 
 /* A slot that starts and ends within blocks has one block and pages around it */
 TEST_F_TIMEOUT(large, blocks_inside, 120)
 {
 	struct kvm_vm *vm = self->r.vm;
-	const u64 offset = SZ_2M - SZ_64K, size = SZ_2M + 2 * SZ_64K;
-	void *hva = mt_dev_map(&self->r.dev, BAR, 0, SZ_8M);
+	const u64 offset = MT_BLOCK - 16 * MT_PAGE, size = MT_BLOCK + 32 * MT_PAGE;
+	void *hva = mt_dev_map(&self->r.dev, BAR, 0, 4 * MT_BLOCK);
 
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA + offset, size, hva + offset), 0);
-	mt_access_ok(self->r.vcpu, MT_FILL, MT_GPA + offset, size / SZ_4K);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SZ_8M, SZ_2M), 1);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SZ_8M, SZ_4K), 32);
-	munmap(hva, SZ_8M);
+	mt_access_ok(self->r.vcpu, MT_FILL, MT_GPA + offset, size / MT_PAGE);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, 4 * MT_BLOCK, MT_BLOCK), 1);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, 4 * MT_BLOCK, MT_PAGE), 32);
+	munmap(hva, 4 * MT_BLOCK);
 }
 
 TEST_HARNESS_MAIN

@@ -29,6 +29,7 @@
 #include "harness.h"
 #include "host.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 #include "vfio_dev.h"
 #include "writers.h"
@@ -127,36 +128,38 @@ static void register_request(FIXTURE_DATA(removal) *self)
 		    "VFIO_DEVICE_SET_IRQS: %s", strerror(errno));
 }
 
-static void start(FIXTURE_DATA(removal) *self, const FIXTURE_VARIANT(removal) *variant)
+/* False if there is no such device */
+static bool start(FIXTURE_DATA(removal) *self, const FIXTURE_VARIANT(removal) *variant)
 {
 	struct kvm_vcpu *vcpus[NR_TYPES];
 	u64 gpa;
 	u32 type;
 
-	if (variant->pf)
-		mt_vf_create(variant->pf);
+	if (variant->pf && !mt_vf_create(variant->pf))
+		return false;
 	mt_dev_open(&self->dev, variant->bdf, variant->iommu);
 	require_memtype(&self->dev);
 	register_request(self);
 
-	self->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, NR_TYPES,
-					  NR_TYPES * STRIDE / SZ_4K, writer_guest, vcpus);
-	virt_map(self->vm, MT_GPA, MT_GPA, NR_TYPES * STRIDE / SZ_4K);
+	self->vm = __vm_create_with_vcpus(mt_shape(), NR_TYPES,
+					  NR_TYPES * STRIDE / MT_PAGE, writer_guest, vcpus);
+	virt_map(self->vm, MT_GPA, MT_GPA, NR_TYPES * STRIDE / MT_PAGE);
 	writers_host();
 	for (type = 0; type < NR_TYPES; type++) {
-		self->hva[type] = mt_dev_map_as(&self->dev, variant->bar, type, 0, SZ_4K);
+		self->hva[type] = mt_dev_map_as(&self->dev, variant->bar, type, 0, MT_PAGE);
 		gpa = MT_GPA + type * STRIDE;
-		MT_EXPECT_ERRNO(bar_add_memslot(self->vm->fd, MT_SLOT + type, gpa, SZ_4K,
+		MT_EXPECT_ERRNO(bar_add_memslot(self->vm->fd, MT_SLOT + type, gpa, MT_PAGE,
 						self->hva[type], type), 0);
 		writer_start(&self->writers[type], vcpus[type], gpa + WORDS + 8 * type,
 			     WORDS + 8 * type);
 	}
+	return true;
 }
 
 /* What lands is looked at through the next type's mapping */
 static void unmap(FIXTURE_DATA(removal) *self, u32 type)
 {
-	munmap(self->hva[type], SZ_4K);
+	munmap(self->hva[type], MT_PAGE);
 	writers_expect_stop(&self->writers[type], 1, EFAULT, KVM_EXIT_MEMORY_FAULT,
 			    type + 1 < NR_TYPES ? self->hva[type + 1] : NULL);
 }
@@ -190,7 +193,8 @@ TEST_F_TIMEOUT(removal, memory_disabled, 60)
 	int round;
 	u32 type;
 
-	start(self, variant);
+	if (!start(self, variant))
+		return;
 	command = mt_dev_command(&self->dev) | PCI_COMMAND_MEMORY;
 	mt_dev_set_command(&self->dev, command);
 	writers_go(self->writers, NR_TYPES);
@@ -269,7 +273,8 @@ static void give_back(FIXTURE_DATA(removal) *self, const FIXTURE_VARIANT(removal
 	pthread_t thread;
 	u32 type;
 
-	start(self, variant);
+	if (!start(self, variant))
+		return;
 	writers_go(self->writers, NR_TYPES);
 	writers_warm_up(self->writers, NR_TYPES);
 	expect_types(self);
@@ -308,6 +313,8 @@ TEST_F_TIMEOUT(removal, killed, 60)
 	pid_t pid;
 	char c;
 
+	if (variant->pf && !mt_vf_create(variant->pf))
+		return;
 	TEST_ASSERT(!pipe(pipefd), "pipe: %s", strerror(errno));
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));

@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 
 #include <linux/kvm_memtype.h>
-#include <linux/sizes.h>
 
 #include "kselftest.h"
 
@@ -18,6 +17,7 @@
 #include "bars.h"
 #include "guest.h"
 #include "memslot.h"
+#include "pages.h"
 #include "s2_dump.h"
 #include "vfio_dev.h"
 
@@ -33,7 +33,6 @@ static void show(const struct bar *bar, u32 type)
 {
 	const char *host = "-", *stage2 = "-", *access = "-", *pref = "?";
 	struct vfio_device_feature_region_memtype memtype;
-	struct vfio_region_info info;
 	struct s2_range range;
 	struct kvm_vcpu *vcpu;
 	struct mt_result r;
@@ -44,7 +43,8 @@ static void show(const struct bar *bar, u32 type)
 	u64 size;
 	int ret;
 
-	bar_open(&dev, bar, MT_CDEV);
+	if (!bar_open(&dev, bar, MT_CDEV))
+		return;
 	ret = bar_get_memtype(dev.fd, bar->index, DEFAULT, &memtype);
 	if (!ret) {
 		pref = memtype.info & VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE ? "yes" : "no";
@@ -58,14 +58,13 @@ static void show(const struct bar *bar, u32 type)
 		return;
 	}
 
-	mt_dev_region(&dev, bar->index, &info);
-	size = min_t(u64, info.size, SZ_4M);
+	size = bar_part(&dev, bar->index);
 	hva = mt_dev_map_as(&dev, bar->index, type, 0, size);
 	vm = mt_vm_create(&vcpu, size);
 	if (!mt_set_slot(vm, 0, MT_GPA, size, hva)) {
 		r = mt_access(vcpu, MT_STR, MT_GPA + bar->offset + bar->misalign, 1);
 		access = mt_outcome(&r);
-		host = host_names[host_pte(hva + align_down(bar->offset, SZ_4K)).type];
+		host = host_names[host_pte(hva + align_down(bar->offset, MT_PAGE)).type];
 		if (s2_find(vm, MT_GPA + bar->offset, &range))
 			stage2 = *range.type ? range.type : "(not printed)";
 	}

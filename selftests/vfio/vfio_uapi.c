@@ -22,6 +22,7 @@
 #include "bars.h"
 #include "harness.h"
 #include "kvm_util.h"
+#include "pages.h"
 #include "vfio_dev.h"
 
 #define FEATURE	VFIO_DEVICE_FEATURE_REGION_MEMTYPE
@@ -111,11 +112,11 @@ static int get_errno(struct mt_dev *dev, u32 index, u32 type)
 /* 0 if a page can be mapped at an offset, and what it says if not */
 static int mmap_errno(struct mt_dev *dev, u64 offset)
 {
-	void *hva = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd, offset);
+	void *hva = mmap(NULL, MT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd, offset);
 
 	if (hva == MAP_FAILED)
 		return errno;
-	munmap(hva, SZ_4K);
+	munmap(hva, MT_PAGE);
 	return 0;
 }
 
@@ -167,6 +168,8 @@ TEST_F(uapi, get)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(indices); i++) {
+		if (bar_shares_page(&self->dev, indices[i]))
+			continue;
 		for (type = DEFAULT; type < NR_TYPES; type++) {
 			MT_EXPECT_ERRNO(bar_get_memtype(self->dev.fd, indices[i], type,
 							&memtype), 0);
@@ -237,11 +240,12 @@ TEST_F(uapi, argsz)
 
 TEST_F(uapi, fault)
 {
-	u64 page = (u64)mmap(NULL, SZ_8K, PROT_READ | PROT_WRITE,
+	u64 page = (u64)mmap(NULL, 2 * MT_PAGE, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct vfio_device_feature *arg = (void *)page + SZ_4K - sizeof(*arg);
+	struct vfio_device_feature_region_memtype memtype = MEMTYPE(.region_index = PREFETCHABLE);
+	struct vfio_device_feature *arg = (void *)page + MT_PAGE - sizeof(*arg);
 
-	munmap((void *)page + SZ_4K, SZ_4K);
+	munmap((void *)page + MT_PAGE, MT_PAGE);
 	arg->argsz = ARGSZ;
 	arg->flags = GET | FEATURE;
 	MT_EXPECT_ERRNO(ioctl(self->dev.fd, VFIO_DEVICE_FEATURE, arg) ? errno : 0, EFAULT);
@@ -250,8 +254,8 @@ TEST_F(uapi, fault)
 	arg = (void *)page;
 	arg->argsz = ARGSZ;
 	arg->flags = GET | FEATURE;
-	memset(arg->data, 0, ARGSZ - sizeof(*arg));
-	mprotect((void *)page, SZ_4K, PROT_READ);
+	memcpy(arg->data, &memtype, sizeof(memtype));
+	mprotect((void *)page, MT_PAGE, PROT_READ);
 	MT_EXPECT_ERRNO(ioctl(self->dev.fd, VFIO_DEVICE_FEATURE, arg) ? errno : 0, EFAULT);
 }
 
@@ -276,6 +280,8 @@ TEST_F(uapi, fields)
 	TEST_ASSERT_EQ(memtype.offset, OFFSET_OF(PREFETCHABLE, WRITE_COMBINE));
 
 	/* What is only returned is not looked at */
+	if (bar_shares_page(&self->dev, REGISTERS))
+		return;
 	memtype = MEMTYPE(.region_index = REGISTERS, .memtype = STRICT,
 			  .info = ~0U, .supported = ~0U, .offset = ~0ULL);
 	MT_EXPECT_ERRNO(feature(&self->dev, GET, ARGSZ, &memtype), 0);
@@ -363,12 +369,12 @@ TEST_F(uapi, bounds)
 	mt_dev_region(&self->dev, PREFETCHABLE, &info);
 	for (type = DEFAULT; type < NR_TYPES; type++) {
 		offset = mt_dev_offset(&self->dev, PREFETCHABLE, type);
-		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + info.size - SZ_4K), 0);
+		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + info.size - MT_PAGE), 0);
 		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + info.size), EINVAL);
-		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + BIT(40) - SZ_4K), EINVAL);
-		hva = mmap(NULL, info.size, PROT_READ, MAP_SHARED, self->dev.fd, offset + SZ_4K);
+		MT_EXPECT_ERRNO(mmap_errno(&self->dev, offset + BIT(40) - MT_PAGE), EINVAL);
+		hva = mmap(NULL, info.size, PROT_READ, MAP_SHARED, self->dev.fd, offset + MT_PAGE);
 		MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
-		hva = mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE, self->dev.fd, offset);
+		hva = mmap(NULL, MT_PAGE, PROT_READ, MAP_PRIVATE, self->dev.fd, offset);
 		MT_EXPECT_ERRNO(hva == MAP_FAILED ? errno : 0, EINVAL);
 		MT_EXPECT_ERRNO(read_errno(&self->dev, offset + info.size), EINVAL);
 	}
@@ -386,11 +392,12 @@ TEST_F(uapi, read_write)
 	reopen(dev, NVME, variant->iommu, "vfio-pci");
 	for (type = DEFAULT; type < NR_TYPES; type++) {
 		val = 0x1234567800000000 + type;
-		TEST_ASSERT_EQ(pwrite(dev->fd, &val, 8, mt_dev_offset(dev, 2, type) + SZ_8K), 8);
+		TEST_ASSERT_EQ(pwrite(dev->fd, &val, 8,
+				      mt_dev_offset(dev, 2, type) + 2 * MT_PAGE), 8);
 		for (other = DEFAULT; other < NR_TYPES; other++) {
 			val = 0;
 			TEST_ASSERT_EQ(pread(dev->fd, &val, 8,
-					     mt_dev_offset(dev, 2, other) + SZ_8K), 8);
+					     mt_dev_offset(dev, 2, other) + 2 * MT_PAGE), 8);
 			TEST_ASSERT_EQ(val, 0x1234567800000000 + type);
 		}
 	}
@@ -400,10 +407,10 @@ TEST_F(uapi, read_write)
 		fd = eventfd(0, 0);
 		ioeventfd.flags = VFIO_DEVICE_IOEVENTFD_32;
 		ioeventfd.fd = fd;
-		ioeventfd.offset = mt_dev_offset(dev, 0, type) + 0x2000;
+		ioeventfd.offset = OFFSET_OF(0, type) + 0x2000;
 		MT_EXPECT_ERRNO(ioctl(dev->fd, VFIO_DEVICE_IOEVENTFD, &ioeventfd) ? errno : 0,
 				EINVAL);
-		ioeventfd.offset = mt_dev_offset(dev, 2, type) + SZ_8K;
+		ioeventfd.offset = mt_dev_offset(dev, 2, type) + 2 * MT_PAGE;
 		MT_EXPECT_ERRNO(ioctl(dev->fd, VFIO_DEVICE_IOEVENTFD, &ioeventfd) ? errno : 0, 0);
 		ioeventfd.fd = -1;
 		MT_EXPECT_ERRNO(ioctl(dev->fd, VFIO_DEVICE_IOEVENTFD, &ioeventfd) ? errno : 0, 0);
@@ -418,11 +425,11 @@ TEST_F(uapi, memory_disabled)
 	void *hva;
 
 	mt_dev_set_command(&self->dev, command & ~PCI_COMMAND_MEMORY);
-	hva = mt_dev_map_as(&self->dev, PREFETCHABLE, WRITE_COMBINE, 0, SZ_4K);
+	hva = mt_dev_map_as(&self->dev, PREFETCHABLE, WRITE_COMBINE, 0, MT_PAGE);
 	TEST_ASSERT(gone(hva), "Memory is disabled, and can be read");
 	mt_dev_set_command(&self->dev, command | PCI_COMMAND_MEMORY);
 	TEST_ASSERT_EQ(host_pte(hva).type, MEMTYPE_TEST_NC);
-	munmap(hva, SZ_4K);
+	munmap(hva, MT_PAGE);
 }
 
 /*
@@ -436,7 +443,7 @@ TEST_F(uapi, side_by_side)
 	u32 i, type;
 
 	for (i = 0; i < ARRAY_SIZE(hva); i++)
-		hva[i] = mt_dev_map_as(&self->dev, PREFETCHABLE, i % NR_TYPES, 0, SZ_4K);
+		hva[i] = mt_dev_map_as(&self->dev, PREFETCHABLE, i % NR_TYPES, 0, MT_PAGE);
 	for (type = DEFAULT; type < NR_TYPES; type++) {
 		for (i = 0; i < ARRAY_SIZE(hva); i++)
 			TEST_ASSERT_EQ(host_pte(hva[i]).type, host_types[i % NR_TYPES]);
@@ -449,7 +456,7 @@ TEST_F(uapi, side_by_side)
 		host_pte(hva[type]);
 	}
 	for (i = 0; i < ARRAY_SIZE(hva); i++)
-		munmap(hva[i], SZ_4K);
+		munmap(hva[i], MT_PAGE);
 }
 
 struct mapping {
@@ -466,7 +473,7 @@ static void check_inherited(void *arg)
 	for (type = DEFAULT; type < NR_TYPES; type++)
 		TEST_ASSERT_EQ(host_pte(m->hva[type]).type, host_types[type]);
 	/* And from the inherited descriptor */
-	m->hva[0] = mt_dev_map_as(m->dev, PREFETCHABLE, WRITE_COMBINE, 0, SZ_4K);
+	m->hva[0] = mt_dev_map_as(m->dev, PREFETCHABLE, WRITE_COMBINE, 0, MT_PAGE);
 	TEST_ASSERT_EQ(host_pte(m->hva[0]).type, MEMTYPE_TEST_NC);
 }
 
@@ -476,7 +483,7 @@ TEST_F(uapi, fork)
 	u32 type;
 
 	for (type = DEFAULT; type < NR_TYPES; type++) {
-		m.hva[type] = mt_dev_map_as(&self->dev, PREFETCHABLE, type, 0, SZ_4K);
+		m.hva[type] = mt_dev_map_as(&self->dev, PREFETCHABLE, type, 0, MT_PAGE);
 		/* One of them has no entry yet */
 		if (type != STRICT)
 			host_pte(m.hva[type]);
@@ -484,7 +491,7 @@ TEST_F(uapi, fork)
 	in_child(check_inherited, &m);
 	for (type = DEFAULT; type < NR_TYPES; type++) {
 		TEST_ASSERT_EQ(host_pte(m.hva[type]).type, host_types[type]);
-		munmap(m.hva[type], SZ_4K);
+		munmap(m.hva[type], MT_PAGE);
 	}
 }
 
@@ -507,7 +514,7 @@ static void receive(void *arg)
 	TEST_ASSERT_EQ(recvmsg(m->socket, &msg, 0), sizeof(offsets));
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
 	for (type = 0; type < NR_TYPES; type++) {
-		hva[type] = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		hva[type] = mmap(NULL, MT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 				 offsets[type]);
 		TEST_ASSERT(hva[type] != MAP_FAILED, "mmap: %s", strerror(errno));
 	}
@@ -533,7 +540,7 @@ TEST_F(uapi, pass_descriptor)
 
 	for (type = 0; type < NR_TYPES; type++)
 		offsets[type] = mt_dev_offset(&self->dev, PREFETCHABLE, type);
-	hva = mt_dev_map_as(&self->dev, PREFETCHABLE, STRICT, 0, SZ_4K);
+	hva = mt_dev_map_as(&self->dev, PREFETCHABLE, STRICT, 0, MT_PAGE);
 	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets), "%s", strerror(errno));
 	cmsg->cmsg_level = SOL_SOCKET;
 	cmsg->cmsg_type = SCM_RIGHTS;
@@ -546,7 +553,7 @@ TEST_F(uapi, pass_descriptor)
 	TEST_ASSERT_EQ(host_pte(hva).type, MEMTYPE_TEST_DEVICE);
 	TEST_ASSERT_EQ(mt_dev_offset(&self->dev, PREFETCHABLE, WRITE_COMBINE),
 		       offsets[WRITE_COMBINE]);
-	munmap(hva, SZ_4K);
+	munmap(hva, MT_PAGE);
 	close(sockets[0]);
 	close(sockets[1]);
 }
@@ -563,7 +570,7 @@ TEST_F(uapi, constant)
 		reopen(dev, NVME, variant->iommu, "vfio-pci");
 		for (type = DEFAULT; type < NR_TYPES; type++) {
 			TEST_ASSERT_EQ(mt_dev_offset(dev, 2, type), OFFSET_OF(2, type));
-			hva[type] = mt_dev_map_as(dev, 2, type, 0, SZ_4K);
+			hva[type] = mt_dev_map_as(dev, 2, type, 0, MT_PAGE);
 			TEST_ASSERT_EQ(host_pte(hva[type]).type, host_types[type]);
 		}
 		TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_RESET), "VFIO_DEVICE_RESET: %s",
@@ -571,7 +578,7 @@ TEST_F(uapi, constant)
 		for (type = DEFAULT; type < NR_TYPES; type++) {
 			TEST_ASSERT_EQ(mt_dev_offset(dev, 2, type), OFFSET_OF(2, type));
 			TEST_ASSERT_EQ(host_pte(hva[type]).type, host_types[type]);
-			munmap(hva[type], SZ_4K);
+			munmap(hva[type], MT_PAGE);
 		}
 	}
 }
@@ -590,12 +597,12 @@ TEST_F(uapi, unbind_waits)
 	u32 type;
 
 	for (type = DEFAULT; type < NR_TYPES; type++) {
-		hva = mt_dev_map_as(dev, PREFETCHABLE, type, 0, SZ_4K);
+		hva = mt_dev_map_as(dev, PREFETCHABLE, type, 0, MT_PAGE);
 		mt_dev_close(dev);
 		pid = fork();
 		TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
 		if (!pid) {
-			munmap(hva, SZ_4K);
+			munmap(hva, MT_PAGE);
 			mt_unbind(TESTDEV);
 			_exit(0);
 		}
@@ -603,7 +610,7 @@ TEST_F(uapi, unbind_waits)
 		TEST_ASSERT(!waitpid(pid, &status, WNOHANG), "Unbound under a mapping: %#x",
 			    status);
 		TEST_ASSERT_EQ(host_pte(hva).type, host_types[type]);
-		munmap(hva, SZ_4K);
+		munmap(hva, MT_PAGE);
 		TEST_ASSERT(waitpid(pid, &status, 0) == pid && !status, "unbind: %#x", status);
 		mt_dev_open(dev, TESTDEV, variant->iommu);
 	}
@@ -640,7 +647,7 @@ static void check_variant(struct mt_dev *dev, int want, u32 types)
 		if (ret == ENOTTY)
 			ret = type == DEFAULT ? 0 : EINVAL;
 		MT_EXPECT_ERRNO(mmap_errno(dev, OFFSET_OF(0, type)), ret);
-		MT_EXPECT_ERRNO(mmap_errno(dev, OFFSET_OF(0, type) + SZ_512K - SZ_4K), ret);
+		MT_EXPECT_ERRNO(mmap_errno(dev, OFFSET_OF(0, type) + SZ_512K - MT_PAGE), ret);
 		MT_EXPECT_ERRNO(mmap_errno(dev, OFFSET_OF(0, type) + SZ_512K), EINVAL);
 		MT_EXPECT_ERRNO(read_errno(dev, OFFSET_OF(0, type)), want == EBUSY ? EBUSY : 0);
 	}
@@ -704,13 +711,18 @@ TEST_F(uapi, resources_taken)
  */
 static void expect_policy(enum mt_iommu iommu, bool strict)
 {
+	u32 info = strict ? VFIO_REGION_MEMTYPE_INFO_STRICT_ONLY : 0;
 	struct vfio_device_feature_region_memtype memtype;
 	struct mt_dev dev;
+	int index;
 
 	mt_dev_open(&dev, TESTDEV, iommu);
-	MT_EXPECT_ERRNO(bar_get_memtype(dev.fd, REGISTERS, DEFAULT, &memtype), 0);
-	TEST_ASSERT_EQ(memtype.info, strict ? VFIO_REGION_MEMTYPE_INFO_STRICT_ONLY : 0);
-	MT_EXPECT_ERRNO(get_errno(&dev, REGISTERS, WRITE_COMBINE), strict ? EPERM : 0);
+	index = bar_has_pages(TESTDEV, REGISTERS) ? REGISTERS : PREFETCHABLE;
+	if (index == PREFETCHABLE)
+		info |= VFIO_REGION_MEMTYPE_INFO_PREFETCHABLE;
+	MT_EXPECT_ERRNO(bar_get_memtype(dev.fd, index, DEFAULT, &memtype), 0);
+	TEST_ASSERT_EQ(memtype.info, info);
+	MT_EXPECT_ERRNO(get_errno(&dev, index, WRITE_COMBINE), strict ? EPERM : 0);
 	mt_dev_close(&dev);
 }
 

@@ -27,9 +27,8 @@
 #define HEAPS	"/dev/dma_heap"
 #define PREFIX	"carveout-"
 
-bool pool_find(struct pool *pool)
+static bool find(struct pool *pool, const char *wanted, bool shared)
 {
-	const char *wanted = getenv("CARVEOUT_POOL");
 	struct dirent *entry;
 	bool found = false;
 	DIR *dir;
@@ -40,7 +39,8 @@ bool pool_find(struct pool *pool)
 			continue;
 		snprintf(pool->name, sizeof(pool->name), "%.60s",
 			 entry->d_name + strlen(PREFIX));
-		found = wanted ? !strcmp(wanted, pool->name) : pool_attr(pool, "shared") != 1;
+		found = wanted ? !strcmp(wanted, pool->name) :
+				 (pool_attr(pool, "shared") == 1) == shared;
 	}
 	if (dir)
 		closedir(dir);
@@ -50,6 +50,18 @@ bool pool_find(struct pool *pool)
 	snprintf(pool->path, sizeof(pool->path), HEAPS "/" PREFIX "%s", pool->name);
 	pool->total = pool_attr(pool, "total_bytes");
 	return true;
+}
+
+bool pool_find(struct pool *pool)
+{
+	return find(pool, getenv("CARVEOUT_POOL"), false);
+}
+
+bool pool_find_shared(struct pool *pool)
+{
+	const char *wanted = getenv("CARVEOUT_SHARED_POOL");
+
+	return find(pool, wanted ? wanted : getenv("CARVEOUT_POOL"), true);
 }
 
 long long pool_attr(const struct pool *pool, const char *attr)
@@ -243,9 +255,9 @@ int signal_of_access(void *p, bool write)
 	return sig;
 }
 
-bool write_file(const char *path, const char *text)
+static bool write_with(const char *path, const char *text, int flags)
 {
-	int fd = open(path, O_WRONLY | O_TRUNC);
+	int fd = open(path, O_WRONLY | flags);
 	bool ok;
 
 	if (fd < 0)
@@ -253,6 +265,16 @@ bool write_file(const char *path, const char *text)
 	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 	close(fd);
 	return ok;
+}
+
+bool write_file(const char *path, const char *text)
+{
+	return write_with(path, text, O_TRUNC);
+}
+
+bool append_file(const char *path, const char *text)
+{
+	return write_with(path, text, O_APPEND);
 }
 
 int send_fd(int sock, int fd)

@@ -33,6 +33,8 @@ struct pool_counters {
  * is not shared. The tests fill it, so it must be nobody else's.
  */
 bool pool_find(struct pool *pool);
+/* The same of CARVEOUT_SHARED_POOL, or of CARVEOUT_POOL, or the first that is shared */
+bool pool_find_shared(struct pool *pool);
 /* Negative errno if there is no such attribute */
 long long pool_attr(const struct pool *pool, const char *attr);
 struct pool_counters pool_counters(const struct pool *pool);
@@ -80,6 +82,8 @@ __u64 phys_of(const void *p);
 int signal_of_access(void *p, bool write);
 
 bool write_file(const char *path, const char *text);
+/* The same, and what the file has stays: another one's kprobes */
+bool append_file(const char *path, const char *text);
 
 /* A descriptor over a Unix socket: 0, or what was received; or a negative errno */
 int send_fd(int sock, int fd);

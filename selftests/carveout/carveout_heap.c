@@ -1067,7 +1067,7 @@ TEST_F(heap, cleaned_before_scrub)
 	ASSERT_NE(NULL, p);
 	fill(p, size, PATTERN);
 	munmap(p, size);
-	ASSERT_TRUE(write_file(KPROBES, "p:" CLEANING " " PROBED "\n"));
+	ASSERT_TRUE(append_file(KPROBES, "p:" CLEANING " " PROBED "\n"));
 	ASSERT_TRUE(write_file(TRACING "/events/" CLEANING "/enable", "1"));
 	close(buf);
 	EXPECT_UNUSED();
@@ -1084,8 +1084,7 @@ TEST_F(heap, cleaned_before_scrub)
 		EXPECT_LE(scrubbed, cleaned);
 	}
 	fclose(f);
-	/* Opened with O_TRUNC, the file removes what there is */
-	EXPECT_TRUE(write_file(KPROBES, ""));
+	EXPECT_TRUE(append_file(KPROBES, "-:" CLEANING "\n"));
 	EXPECT_EQ(cleaned, size);
 	EXPECT_EQ(scrubbed, size);
 }
@@ -1312,11 +1311,13 @@ TEST_F(heap, dmem)
 	char text[128];
 	int status;
 	pid_t pid;
+	bool on;
 
 	mkdir(CGROUP, 0700);
 	if (access(CGROUP "/cgroup.procs", F_OK) && mount("none", CGROUP, "cgroup2", 0, NULL))
 		SKIP(return, "no cgroups");
 	/* The files of the root are not there before it is on */
+	on = !access(CGROUP "/dmem.capacity", F_OK);
 	if (!write_file(CGROUP "/cgroup.subtree_control", "+dmem"))
 		SKIP(return, "no dmem controller");
 	EXPECT_EQ(dmem_value(&self->pool, CGROUP "/dmem.capacity"), self->pool.total);
@@ -1329,6 +1330,7 @@ TEST_F(heap, dmem)
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	EXPECT_EQ(status, 0) TH_LOG("step %d", WEXITSTATUS(status));
 	EXPECT_EQ(rmdir(CHILD), 0);
+	EXPECT_TRUE(on || write_file(CGROUP "/cgroup.subtree_control", "-dmem"));
 	EXPECT_EQ(umount(CGROUP), 0);
 	EXPECT_UNUSED();
 }

@@ -50,8 +50,8 @@ static bool s2_probe_start(void)
 	if (access(TRACING "/kprobe_events", F_OK))
 		mount("tracefs", TRACING, "tracefs", 0, NULL);
 	write_file(TRACING "/events/" PROBE "/enable", "0");
-	write_file(TRACING "/kprobe_events", "-:" PROBE "\n");
-	return write_file(TRACING "/kprobe_events", "p:" PROBE " " PROBED "\n") &&
+	append_file(TRACING "/kprobe_events", "-:" PROBE "\n");
+	return append_file(TRACING "/kprobe_events", "p:" PROBE " " PROBED "\n") &&
 	       write_file(TRACING "/trace", "\n") &&
 	       write_file(TRACING "/events/" PROBE "/enable", "1");
 }
@@ -59,7 +59,7 @@ static bool s2_probe_start(void)
 static void s2_probe_stop(void)
 {
 	write_file(TRACING "/events/" PROBE "/enable", "0");
-	write_file(TRACING "/kprobe_events", "-:" PROBE "\n");
+	append_file(TRACING "/kprobe_events", "-:" PROBE "\n");
 }
 
 /* Everything mapped in the slot was Normal-NC, not executable, of that size */
@@ -481,7 +481,7 @@ static int next_owner(int heap, int go, int done)
 
 static void test_freed(u32 flags)
 {
-	unsigned int round, rounds = mt_number("MT_ROUNDS", 50);
+	unsigned int round, rounds = max(mt_number("MT_ROUNDS", 50), 1U);
 	int go[2], done[2], filler, buf, i, status, ret;
 	struct kvm_vcpu *vcpus[WRITERS];
 	pthread_t threads[WRITERS];
@@ -494,6 +494,8 @@ static void test_freed(u32 flags)
 
 	require_kvm(flags);
 	pool_require(&pool, &heap);
+	/* Each waits for a vCPU */
+	alarm(120 + rounds);
 	TEST_ASSERT(!pipe(go) && !pipe(done), "pipe: %s", strerror(errno));
 
 	/* The pool has room for one buffer of this size, so it is the same one */

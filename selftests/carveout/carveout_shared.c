@@ -33,8 +33,8 @@ FIXTURE(shared) {
 
 FIXTURE_SETUP(shared)
 {
-	if (!pool_find(&self->pool))
-		SKIP(return, "no pool: is carveout_heap loaded?");
+	if (!pool_find_shared(&self->pool))
+		SKIP(return, "no shared pool: is carveout_heap loaded?");
 	ASSERT_EQ(pool_attr(&self->pool, "shared"), 1);
 	/* A peer that was killed reads nothing */
 	signal(SIGPIPE, SIG_IGN);

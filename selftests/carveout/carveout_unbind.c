@@ -218,7 +218,7 @@ static int map_and_write(struct state *state, int heap, char *addr)
 
 TEST_F_TIMEOUT(unbind, while_mapping, 6 * 3600)
 {
-	unsigned int round, rounds = mt_number("MT_ROUNDS", 40), late = 0;
+	unsigned int round, rounds = max(mt_number("MT_ROUNDS", 40), 1U), late = 0;
 	struct state *state = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	/* One page off, so that no huge entry fits */
@@ -227,6 +227,8 @@ TEST_F_TIMEOUT(unbind, while_mapping, 6 * 3600)
 	int i, status;
 
 	ASSERT_NE(MAP_FAILED, state);
+	/* Each waits for the others */
+	alarm(120 + rounds);
 	for (round = 0; round < rounds; round++) {
 		memset(state, 0, sizeof(*state));
 		for (i = 0; i < MAPPERS; i++) {

@@ -810,17 +810,23 @@ AUDIT_TEST(limit)
 	char text[256];
 	double t;
 	void *hva;
+	u64 at, step;
 	FILE *f;
-	u64 at;
 	int fd;
 
 	mt_require_pfnmap();
 	vm = mt_vm_create(&vcpu, size);
 	/* As often as it takes, where the module does not have as much */
 	fd = mt_test_open(&nc_granted);
+	for (step = SZ_1G; step > SZ_1M; step /= 2) {
+		hva = mmap(NULL, step, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (hva != MAP_FAILED)
+			break;
+	}
+	munmap(hva, step);
 	hva = mt_mmap(-1, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0);
-	for (at = 0; at < size; at += SZ_1G)
-		TEST_ASSERT(mmap(hva + at, min_t(u64, SZ_1G, size - at), PROT_READ | PROT_WRITE,
+	for (at = 0; at < size; at += step)
+		TEST_ASSERT(mmap(hva + at, min_t(u64, step, size - at), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_FIXED, fd, 0) == hva + at,
 			    "mmap: %s", strerror(errno));
 	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, size, hva), 0);
@@ -1296,5 +1302,7 @@ AUDIT_TEST(tracepoint)
 		    ZONE_DEVICE,
 		    "REFUSED");
 }
+
+MT_NEEDS(MT_AUDIT)
 
 TEST_HARNESS_MAIN

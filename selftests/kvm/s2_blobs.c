@@ -512,4 +512,6 @@ TEST_F_TIMEOUT(blobs, flag_evicted_and_back, 120)
 	close(fd);
 }
 
+MT_NEEDS(MT_PFNMAP)
+
 TEST_HARNESS_MAIN

@@ -144,4 +144,6 @@ MT_TEST(neither)
 	close(fd);
 }
 
+MT_NEEDS(MT_NONCACHEABLE)
+
 TEST_HARNESS_MAIN

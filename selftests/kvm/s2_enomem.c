@@ -313,13 +313,15 @@ static void use_bar(void)
 MT_TEST(map_bar)
 {
 	mt_require_noncacheable();
-	bar_open(&t.dev, &bars[BAR_IVSHMEM], MT_CDEV);
+	bar_open(&t.dev, memory_bar(SIZE), MT_CDEV);
 	require_memtype(&t.dev);
-	t.offset = mt_dev_offset(&t.dev, bars[BAR_IVSHMEM].index, WRITE_COMBINE);
+	t.offset = mt_dev_offset(&t.dev, memory_bar(SIZE)->index, WRITE_COMBINE);
 	fail_each(&(struct failing) {
 		.name = "mmap() of a BAR", .before = nowhere, .call = mmap_bar, .after = use_bar,
 	});
 	mt_dev_close(&t.dev);
 }
+
+MT_NEEDS(MT_NONCACHEABLE)
 
 TEST_HARNESS_MAIN

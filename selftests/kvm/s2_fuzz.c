@@ -786,6 +786,9 @@ static void device_op(const struct op *op)
 	/* From regressions[], where the machine has none */
 	if (w.fds[BAR] < 0)
 		return;
+	/* Elsewhere a device may come back without what was in its memory */
+	if (!mt_in_rig() && op->what != DECODE)
+		return;
 	switch (op->what) {
 	case DECODE:
 		decode(op->a);
@@ -1226,7 +1229,7 @@ TEST_F_TIMEOUT(fuzz, regressions, 120)
 {
 	int i;
 
-	w.bar = &bars[BAR_IVSHMEM];
+	w.bar = memory_bar_or_none(SZ_64M);
 
 	share();
 	for (i = 0; i < ARRAY_SIZE(regressions); i++) {
@@ -1240,13 +1243,13 @@ TEST_F_TIMEOUT(fuzz, regressions, 120)
 
 TEST_F_TIMEOUT(fuzz, alone, FUZZ_TIMEOUT)
 {
-	w.bar = &bars[BAR_CMB];
+	w.bar = mt_in_rig() ? &bars[BAR_CMB] : memory_bar_or_none(SZ_16M);
 	fuzz(false);
 }
 
 TEST_F_TIMEOUT(fuzz, noise, FUZZ_TIMEOUT)
 {
-	w.bar = &bars[BAR_IVSHMEM];
+	w.bar = memory_bar_or_none(SZ_64M);
 	fuzz(true);
 }
 
@@ -1255,6 +1258,7 @@ TEST_F_TIMEOUT(fuzz, two, FUZZ_TIMEOUT)
 	int status;
 	pid_t pid;
 
+	mt_rig_only("it takes two BARs");
 	fflush(stdout);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
@@ -1269,5 +1273,7 @@ TEST_F_TIMEOUT(fuzz, two, FUZZ_TIMEOUT)
 	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status), "The second one fails: %#x",
 		    status);
 }
+
+MT_NEEDS(MT_NONCACHEABLE)
 
 TEST_HARNESS_MAIN

@@ -537,4 +537,6 @@ MT_TEST(exec_logging_2m)
 	test_exec(&blocks_config, KVM_MEM_LOG_DIRTY_PAGES);
 }
 
+MT_NEEDS(MT_NONCACHEABLE)
+
 TEST_HARNESS_MAIN

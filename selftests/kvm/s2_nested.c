@@ -466,4 +466,6 @@ MT_TEST(flag_vncr_over_ram)
 	check_vncr_refused(KVM_MEM_NONCACHEABLE, &nc_config, true);
 }
 
+MT_NEEDS(MT_NONCACHEABLE)
+
 TEST_HARNESS_MAIN

@@ -368,13 +368,15 @@ MT_TEST(guest_memfd)
 
 static void check_bar(u32 slot_flags)
 {
+	const struct bar *named;
 	struct kvm_vcpu *vcpu;
 	struct mt_bar bar;
 	struct kvm_vm *vm;
 	u64 leaf_size;
 
 	mt_require_pfnmap();
-	mt_bar_open(&bar, IVSHMEM, VFIO_PCI_BAR2_REGION_INDEX, MT_TYPE1);
+	named = memory_bar(2 * MT_PAGE);
+	mt_bar_open(&bar, named->bdf, named->index, MT_TYPE1);
 	vm = mt_vm_create(&vcpu, bar.size);
 	MT_EXPECT_ERRNO(mt_set_slot(vm, slot_flags, MT_GPA, bar.size, bar.hva), 0);
 	expect(vm, vcpu, MT_GPA, S2_NC);
@@ -787,5 +789,7 @@ MT_TEST(flag_readonly)
 	close(fd);
 	kvm_vm_free(vm);
 }
+
+MT_NEEDS(MT_PFNMAP)
 
 TEST_HARNESS_MAIN

@@ -619,4 +619,6 @@ PREFAULT_TEST(zaps)
 	check_with(zap_pages);
 }
 
+MT_NEEDS(MT_NONCACHEABLE)
+
 TEST_HARNESS_MAIN

@@ -91,4 +91,6 @@ MT_TEST(anonymous_ldr)
 	kvm_vm_free(vm);
 }
 
+MT_NEEDS(MT_PFNMAP)
+
 TEST_HARNESS_MAIN

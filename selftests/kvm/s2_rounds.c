@@ -131,6 +131,8 @@ FIXTURE_SETUP(rounds)
 {
 	MT_SKIP_TO_HARNESS();
 	mt_require_noncacheable();
+	if (access("/dev/memtype_test", F_OK))
+		mt_skip("/dev/memtype_test: %s", strerror(errno));
 }
 
 FIXTURE_TEARDOWN(rounds)
@@ -196,6 +198,7 @@ TEST_F_TIMEOUT(rounds, out_of_memory, 6 * 3600)
 	int users = users_of_memory(), status, kmsg;
 	pid_t pid;
 
+	mt_rig_only("it takes all memory");
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	TEST_ASSERT(kmsg >= 0, "/dev/kmsg: %s", strerror(errno));
 	lseek(kmsg, 0, SEEK_END);
@@ -213,5 +216,7 @@ TEST_F_TIMEOUT(rounds, out_of_memory, 6 * 3600)
 	expect_no_warning(kmsg);
 	ksft_print_msg("%u times out of memory\n", rounds);
 }
+
+MT_NEEDS(MT_NONCACHEABLE)
 
 TEST_HARNESS_MAIN

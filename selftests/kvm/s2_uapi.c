@@ -415,4 +415,6 @@ TEST_F(uapi, memory_fault_without_flag)
 	munmap(hva, SIZE);
 }
 
+MT_NEEDS(MT_NONCACHEABLE)
+
 TEST_HARNESS_MAIN

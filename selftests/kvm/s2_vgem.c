@@ -61,9 +61,11 @@ FIXTURE_SETUP(vgem)
 	MT_SKIP_TO_HARNESS();
 	mt_require_pfnmap();
 	self->card = open(CARD, O_RDWR | O_CLOEXEC);
-	TEST_ASSERT(self->card >= 0, "%s: %s (CONFIG_DRM_VGEM)", CARD, strerror(errno));
-	TEST_ASSERT(!ioctl(self->card, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"),
-		    "%s is '%s'", CARD, name);
+	if (self->card < 0 || ioctl(self->card, DRM_IOCTL_VERSION, &version))
+		strcpy(name, "not there");
+	if (strcmp(name, "vgem") && !mt_in_rig())
+		mt_skip("%s is %s, and not vgem (CONFIG_DRM_VGEM)", CARD, name);
+	TEST_ASSERT(!strcmp(name, "vgem"), "%s is %s", CARD, name);
 	TEST_ASSERT(!ioctl(self->card, DRM_IOCTL_MODE_CREATE_DUMB, &create), "CREATE_DUMB: %s",
 		    strerror(errno));
 	TEST_ASSERT_EQ(create.size, SIZE);
@@ -192,5 +194,7 @@ VGEM_TEST(two_vcpus)
 	}
 	expect_filled(self->vm, self->hva);
 }
+
+MT_NEEDS(MT_PFNMAP)
 
 TEST_HARNESS_MAIN

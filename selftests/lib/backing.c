@@ -7,10 +7,14 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include <linux/sizes.h>
+
 #include "backing.h"
 #include "harness.h"
 #include "kvm_util.h"
 #include "pages.h"
+
+#define HUGETLB	"/sys/kernel/mm/hugepages/hugepages-%lukB/%s"
 
 int mt_test_open(const struct memtype_test_config *config)
 {
@@ -104,15 +108,43 @@ void *mt_anon(u64 size)
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+static unsigned long hugetlb_number(const char *name)
+{
+	unsigned long n = 0;
+	char path[96];
+	FILE *f;
+
+	snprintf(path, sizeof(path), HUGETLB, (unsigned long)(MT_BLOCK / SZ_1K), name);
+	f = fopen(path, "r");
+	if (f && fscanf(f, "%lu", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* There are more then, never less: others may have reserved theirs */
+static void hugetlb_want(unsigned long nr)
+{
+	unsigned long available = hugetlb_number("free_hugepages");
+	char path[96];
+	FILE *f;
+
+	if (available >= nr)
+		return;
+	snprintf(path, sizeof(path), HUGETLB, (unsigned long)(MT_BLOCK / SZ_1K), "nr_hugepages");
+	f = fopen(path, "w");
+	if (!f)
+		return;
+	fprintf(f, "%lu\n", hugetlb_number("nr_hugepages") + nr - available);
+	fclose(f);
+}
+
 void *mt_hugetlb(u64 size)
 {
-	FILE *f = fopen("/proc/sys/vm/nr_hugepages", "w");
 	void *hva;
 
-	if (f) {
-		fprintf(f, "%lu\n", (unsigned long)(size / MT_BLOCK + 2));
-		fclose(f);
-	}
+	hugetlb_want(size / MT_BLOCK);
 	hva = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
 		   __builtin_ctzl(MT_BLOCK) << MAP_HUGE_SHIFT, -1, 0);

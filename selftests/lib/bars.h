@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The BARs of the rig's machine that the tests use; see selftests/rig/boot.sh.
+ * The BARs of the rig's machine that the tests use; see selftests/rig/boot.sh. On any
+ * other machine those addresses are somebody else's devices, and the one BAR that may
+ * be used is named by BAR=<address of the device>:<index> in the environment.
  */
 #ifndef SELFTEST_BARS_H
 #define SELFTEST_BARS_H
@@ -51,10 +53,11 @@ struct bar {
 enum {
 	BAR_IVSHMEM, BAR_BOCHS, BAR_BOCHS_REGS, BAR_TESTDEV, BAR_TESTDEV_REGS,
 	BAR_EDU, BAR_NVME, BAR_CMB, BAR_IGB, BAR_IGB_FLASH, BAR_IGB_MSIX,
-	BAR_LARGE, BAR_BEHIND_PORT, BAR_VF, BAR_VF_MSIX, NR_BARS
+	BAR_LARGE, BAR_BEHIND_PORT, BAR_VF, BAR_VF_MSIX, NR_BARS,
+	BAR_BOARD = NR_BARS	/* BAR=, known when it has been opened */
 };
 
-extern const struct bar bars[NR_BARS];
+extern struct bar bars[NR_BARS + 1];
 extern const char * const type_names[NR_TYPES];
 /* That of the host's entry, as the test module has it, if mapped with the type */
 extern const u32 host_types[NR_TYPES];
@@ -63,11 +66,20 @@ extern const u32 host_types[NR_TYPES];
 #define OFFSET_OF(_index, _type)	((u64)(_type) << 56 | (u64)(_index) << 40)
 
 /*
- * mt_dev_open() of the BAR's device; a virtual function is made, and stays until bars_end().
- * False if there is none to be had, see mt_vf_create().
+ * mt_dev_open() of the BAR's device; a virtual function is made, and stays until
+ * bars_end(); false if there is none to be had, see mt_vf_create(). BAR= must be memory, or
+ * the test is skipped: nobody writes to registers without knowing what they do.
  */
 bool bar_open(struct mt_dev *dev, const struct bar *bar, enum mt_iommu iommu);
 void bars_end(void);
+/* BAR=, NULL if it is not set; the test is skipped if it names no BAR with memory */
+const struct bar *board_bar(u64 *size);
+/*
+ * A BAR that is memory: one of ivshmem in the rig, BAR= elsewhere; the test is skipped
+ * where it has less than @size bytes. Or where there is none, a BAR of no device.
+ */
+const struct bar *memory_bar(u64 size);
+const struct bar *memory_bar_or_none(u64 size);
 
 /*
  * Whether vfio-pci lets it be mapped, from where the BARs are: it has whole pages, or what
@@ -84,8 +96,6 @@ bool bar_shares_page(struct mt_dev *dev, int index);
 
 /* How much of it a test maps: 4 MiB, or all, whole pages */
 u64 bar_part(struct mt_dev *dev, int index);
-/* The device whose BAR 2 is memory and has that size, IVSHMEM or, if it need be, LARGE */
-const char *bar_with_room(u64 size);
 
 /* As mt_dev_map(), with a memory type; by the offset that the feature returns */
 void *mt_dev_map_as(struct mt_dev *dev, int index, u32 type, u64 offset, u64 size);
@@ -113,6 +123,7 @@ BAR_VARIANTS_OF(_fixture, cmb, BAR_CMB);				\
 BAR_VARIANTS_OF(_fixture, igb, BAR_IGB);				\
 BAR_VARIANTS_OF(_fixture, igb_flash, BAR_IGB_FLASH);			\
 BAR_VARIANTS_OF(_fixture, igb_msix, BAR_IGB_MSIX);			\
-BAR_VARIANTS_OF(_fixture, behind_port, BAR_BEHIND_PORT)
+BAR_VARIANTS_OF(_fixture, behind_port, BAR_BEHIND_PORT);		\
+BAR_VARIANTS_OF(_fixture, board, BAR_BOARD)
 
 #endif /* SELFTEST_BARS_H */

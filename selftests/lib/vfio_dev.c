@@ -16,9 +16,18 @@
 
 #include "backing.h"
 #include "harness.h"
+#include "host.h"
 #include "kvm_util.h"
 #include "pages.h"
 #include "vfio_dev.h"
+
+char mt_board_bdf[MT_BDF_SIZE];
+
+static void mt_rig_device(const char *bdf)
+{
+	if (bdf != mt_board_bdf)
+		mt_rig_only("%s is a device of QEMU's there", bdf);
+}
 
 static bool sysfs_write(const char *path, const char *val)
 {
@@ -52,8 +61,7 @@ const char * const mt_iommu_names[MT_NR_IOMMUS] = {
 	[MT_TYPE1] = "type1", [MT_COMPAT] = "compat", [MT_CDEV] = "cdev",
 };
 
-/* The last component of a link of the device, false if there is none */
-static bool mt_sysfs_link(const char *bdf, const char *name, char *buf, size_t size)
+bool mt_sysfs_link(const char *bdf, const char *name, char *buf, size_t size)
 {
 	char path[128], link[128];
 	ssize_t len;
@@ -69,6 +77,7 @@ static bool mt_sysfs_link(const char *bdf, const char *name, char *buf, size_t s
 
 void mt_unbind(const char *bdf)
 {
+	mt_rig_device(bdf);
 	MT_EXPECT_ERRNO(mt_sysfs_set(bdf, "driver/unbind", bdf), 0);
 }
 
@@ -76,6 +85,7 @@ static void mt_bind(const char *bdf, const char *to)
 {
 	char driver[64];
 
+	mt_rig_device(bdf);
 	if (mt_sysfs_set(bdf, "driver_override", to))
 		mt_skip("no device %s", bdf);
 	if (mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) && strcmp(driver, to))
@@ -95,6 +105,15 @@ static const u8 vf_token[16] = {
 /* Of each of theirs, in QEMU's igb */
 #define VF_BAR_SIZE	SZ_16K
 
+/* An IOMMU group is one owner's; and the interrupts of some IOMMUs are everybody's */
+static void mt_not_ours(struct mt_dev *dev, const char *what)
+{
+	if (errno == EPERM || errno == EBUSY)
+		mt_skip("%s: %s: %s: who else is in its IOMMU group, or uses it?", dev->bdf,
+			what, strerror(errno));
+	TEST_FAIL("%s: %s: %s", dev->bdf, what, strerror(errno));
+}
+
 static void mt_group_open(struct mt_dev *dev, enum mt_iommu iommu, bool token)
 {
 	const char *container = iommu == MT_TYPE1 ? "/dev/vfio/vfio" : "/dev/iommu";
@@ -102,7 +121,8 @@ static void mt_group_open(struct mt_dev *dev, enum mt_iommu iommu, bool token)
 	char path[96], group[64], name[80];
 
 	dev->container = open(container, O_RDWR);
-	TEST_ASSERT(dev->container >= 0, "%s: %s", container, strerror(errno));
+	if (dev->container < 0)
+		mt_skip("%s: %s", container, strerror(errno));
 	if (!mt_sysfs_link(dev->bdf, "iommu_group", group, sizeof(group)))
 		mt_skip("%s: not in an IOMMU group", dev->bdf);
 	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
@@ -111,11 +131,12 @@ static void mt_group_open(struct mt_dev *dev, enum mt_iommu iommu, bool token)
 		model = VFIO_NOIOMMU_IOMMU;
 	}
 	dev->group = open(path, O_RDWR);
-	TEST_ASSERT(dev->group >= 0, "%s: %s", path, strerror(errno));
-	TEST_ASSERT(!ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &dev->container),
-		    "VFIO_GROUP_SET_CONTAINER: %s", strerror(errno));
-	TEST_ASSERT(!ioctl(dev->container, VFIO_SET_IOMMU, model),
-		    "VFIO_SET_IOMMU: %s", strerror(errno));
+	if (dev->group < 0)
+		mt_not_ours(dev, path);
+	if (ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &dev->container))
+		mt_not_ours(dev, "VFIO_GROUP_SET_CONTAINER");
+	if (ioctl(dev->container, VFIO_SET_IOMMU, model))
+		mt_not_ours(dev, "VFIO_SET_IOMMU");
 	snprintf(name, sizeof(name), "%s%s", dev->bdf, token ? " vf_token=" VF_TOKEN : "");
 	dev->fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, name);
 	TEST_ASSERT(dev->fd >= 0, "VFIO_GROUP_GET_DEVICE_FD: %s", strerror(errno));
@@ -132,7 +153,8 @@ static void mt_cdev_open(struct mt_dev *dev, bool token)
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", dev->bdf);
 	dir = opendir(path);
-	TEST_ASSERT(dir, "%s: %s", path, strerror(errno));
+	if (!dir)
+		mt_skip("%s: %s", path, strerror(errno));
 	/* vfio0, or noiommu-vfio0 */
 	while ((entry = readdir(dir)))
 		if (strstr(entry->d_name, "vfio"))
@@ -140,7 +162,8 @@ static void mt_cdev_open(struct mt_dev *dev, bool token)
 	closedir(dir);
 
 	dev->container = open("/dev/iommu", O_RDWR);
-	TEST_ASSERT(dev->container >= 0, "/dev/iommu: %s", strerror(errno));
+	if (dev->container < 0)
+		mt_skip("/dev/iommu: %s", strerror(errno));
 	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
 	dev->group = -1;
 	dev->fd = open(path, O_RDWR);
@@ -151,13 +174,13 @@ static void mt_cdev_open(struct mt_dev *dev, bool token)
 		bind.flags = VFIO_DEVICE_BIND_FLAG_TOKEN;
 		bind.token_uuid_ptr = (u64)vf_token;
 	}
-	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind),
-		    "VFIO_DEVICE_BIND_IOMMUFD: %s", strerror(errno));
+	if (ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		mt_not_ours(dev, "VFIO_DEVICE_BIND_IOMMUFD");
 	TEST_ASSERT(!ioctl(dev->container, IOMMU_IOAS_ALLOC, &ioas),
 		    "IOMMU_IOAS_ALLOC: %s", strerror(errno));
 	attach.pt_id = ioas.out_ioas_id;
-	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach),
-		    "VFIO_DEVICE_ATTACH_IOMMUFD_PT: %s", strerror(errno));
+	if (ioctl(dev->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		mt_not_ours(dev, "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
 }
 
 void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu)
@@ -181,6 +204,7 @@ bool mt_vf_create(const char *pf)
 {
 	struct mt_dev dev = {};
 
+	mt_rig_device(pf);
 	if (mt_sysfs_has(pf, "virtfn0"))
 		return true;
 	if (MT_PAGE > VF_BAR_SIZE) {
@@ -202,7 +226,8 @@ bool mt_vf_create(const char *pf)
 
 void mt_vf_remove(const char *pf)
 {
-	if (!mt_sysfs_has(pf, "sriov_numvfs"))
+	/* None was made */
+	if (!mt_in_rig() || !mt_sysfs_has(pf, "sriov_numvfs"))
 		return;
 	MT_EXPECT_ERRNO(mt_sysfs_set(pf, "sriov_numvfs", "0"), 0);
 	TEST_ASSERT(!mt_sysfs_has(pf, "virtfn0"), "%s: there is a virtual function", pf);

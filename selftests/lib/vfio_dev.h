@@ -24,8 +24,16 @@ enum mt_iommu {
 
 extern const char * const mt_iommu_names[MT_NR_IOMMUS];
 
+#define MT_BDF_SIZE	16
+/*
+ * The address of the device that BAR= names. Outside of the rig no other is touched:
+ * whoever passes this very string has asked for it, and does not have in mind a device
+ * of the rig's machine that has the same address there.
+ */
+extern char mt_board_bdf[MT_BDF_SIZE];
+
 struct mt_dev {
-	char bdf[16];
+	char bdf[MT_BDF_SIZE];
 	int container;		/* or iommufd */
 	int group;		/* -1 with MT_CDEV */
 	int fd;
@@ -53,6 +61,8 @@ bool mt_dev_region(struct mt_dev *dev, int index, struct vfio_region_info *info)
 void *mt_dev_map(struct mt_dev *dev, int index, u64 offset, u64 size);
 /* A file of the device in sysfs; returns errno */
 int mt_sysfs_set(const char *bdf, const char *file, const char *val);
+/* The last component of a link of the device, as "driver"; false if there is none */
+bool mt_sysfs_link(const char *bdf, const char *name, char *buf, size_t size);
 /* Through the device's descriptor: of a BAR, another mapping, made by the kernel */
 void mt_dev_read(struct mt_dev *dev, int index, u64 offset, void *buf, size_t size);
 u64 mt_dev_read_word(struct mt_dev *dev, int index, u64 offset);

@@ -65,7 +65,7 @@ FIXTURE_SETUP(ranges)
 {
 	MT_SKIP_TO_HARNESS();
 	mt_require_pfnmap();
-	mt_dev_open(&self->dev, IVSHMEM, variant->iommu);
+	mt_dev_open(&self->dev, memory_bar(SZ_64M)->bdf, variant->iommu);
 	self->vm = mt_vm_create(&self->vcpu, WINDOW);
 }
 
@@ -75,7 +75,7 @@ FIXTURE_TEARDOWN(ranges)
 	mt_dev_close(&self->dev);
 }
 
-#define BAR	2
+#define BAR	(memory_bar(SZ_64M)->index)
 
 static void check_part(FIXTURE_DATA(ranges) *self, u64 offset, u64 gpa, u64 size, u64 seed)
 {
@@ -205,7 +205,7 @@ TEST_F(ranges, one_slot_of_two_types)
 	u32 type;
 
 	mt_dev_close(&self->dev);
-	mt_dev_open(&self->dev, bar_with_room(half), variant->iommu);
+	mt_dev_open(&self->dev, memory_bar(half)->bdf, variant->iommu);
 	require_memtype(&self->dev);
 	reserved = (u64)mmap(NULL, 3 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	hva = (void *)align_up(reserved, half);
@@ -438,5 +438,7 @@ TEST_F_TIMEOUT(large, blocks_inside, 120)
 	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, 4 * MT_BLOCK, MT_PAGE), 32);
 	munmap(hva, 4 * MT_BLOCK);
 }
+
+MT_NEEDS(MT_VFIO)
 
 TEST_HARNESS_MAIN

@@ -176,6 +176,7 @@ FIXTURE_SETUP(removal)
 {
 	MT_SKIP_TO_HARNESS();
 	mt_require_pfnmap();
+	mt_rig_only("it takes devices away");
 }
 
 FIXTURE_TEARDOWN(removal)
@@ -352,6 +353,7 @@ FIXTURE_SETUP(slot)
 {
 	MT_SKIP_TO_HARNESS();
 	mt_require_pfnmap();
+	mt_rig_only("it takes devices away");
 }
 
 FIXTURE_TEARDOWN(slot)
@@ -372,13 +374,18 @@ TEST_F_TIMEOUT(slot, unplugged, 60)
 TEST(prefetchable_window_is_closed)
 {
 	u16 range[2];
-	FILE *f = fopen(SYSFS PORT "/config", "r");
+	FILE *f;
 
+	if (!mt_in_rig())
+		SKIP(return, "only in the rig: a port of QEMU's");
+	f = fopen(SYSFS PORT "/config", "r");
 	TEST_ASSERT(f && !fseek(f, PCI_PREF_MEMORY_BASE, SEEK_SET) &&
 		    fread(range, sizeof(range), 1, f) == 1, "%s: %s", PORT, strerror(errno));
 	fclose(f);
 	TEST_ASSERT((range[0] & PCI_PREF_RANGE_MASK) > (range[1] & PCI_PREF_RANGE_MASK),
 		    "The prefetchable window is %#x-%#x", range[0], range[1]);
 }
+
+MT_NEEDS(MT_VFIO)
 
 TEST_HARNESS_MAIN

@@ -21,6 +21,7 @@
 #include "bar_memtype.h"
 #include "bars.h"
 #include "harness.h"
+#include "host.h"
 #include "kvm_util.h"
 #include "pages.h"
 #include "vfio_dev.h"
@@ -740,5 +741,7 @@ TEST_F(uapi, policy_at_bind)
 	expect_policy(variant->iommu, false);
 	mt_dev_open(&self->dev, TESTDEV, variant->iommu);
 }
+
+MT_NEEDS(MT_VFIO)
 
 TEST_HARNESS_MAIN

@@ -32,8 +32,8 @@ tests() {
 	# What they are compiled and linked with: headers and libraries, not the kernel
 	tree=$W/patched
 	own=$(hash_of "$TOP/selftests/lib" "$TOP/selftests/kvm" "$TOP/selftests/vfio" \
-		"$TOP/selftests/carveout" "$TOP/selftests/model" "$TOP/selftests/modules" \
-		"$TOP/include")
+		"$TOP/selftests/carveout" "$TOP/selftests/model" "$TOP/selftests/bench" \
+		"$TOP/selftests/modules" "$TOP/include")
 	key="$own $(git -C "$tree" rev-parse HEAD:tools HEAD:include/uapi \
 		HEAD:arch/arm64/include/uapi HEAD:arch/arm64/include/asm/sysreg.h | sha256sum) \
 		$(hash_of "$RIG/init" "$0")"
@@ -41,7 +41,7 @@ tests() {
 	# shellcheck disable=SC2317	# called by quietly
 	own_tests() {
 		# No path of this checkout in what is built
-		for d in kvm vfio carveout model; do
+		for d in kvm vfio carveout model bench; do
 			make -s -j"$JOBS" -C "$TOP/selftests/$d" KERNEL_TREE="$tree" \
 				HEADERS="$tree/$BUILD/usr/include" OUT="$out" \
 				EXTRA_CFLAGS="-ffile-prefix-map=$TOP/= $LIBUUID_CFLAGS" \

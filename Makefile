@@ -32,6 +32,7 @@ help:
 	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
 	@echo 'make pages    check on kernels with pages of 16 and 64 KiB, and with 52 bits of address'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
+	@echo 'make board    one tarball with all tests and the module, for a machine that is not this one'
 	@echo 'make overlay  a device-tree overlay with a pool for a board: BASE_DTB=, POOL=vm0,'
 	@echo '              POOL_BASE=0xc0000000, POOL_SIZE=256M, POOL_SHARED=shared'
 	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
@@ -87,6 +88,9 @@ module:
 deb:
 	@$(RIG)/tools.sh package && drivers/deb.sh $(CACHE)/deb
 
+board:
+	@$(RIG)/board.sh make
+
 deb-test:
 	@$(RIG)/package.sh
 
@@ -103,4 +107,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
 		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test overlay clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test board overlay clean

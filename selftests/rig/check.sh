@@ -5,8 +5,8 @@
 # after it, the comparisons with the base kernel, and the verdict. ONLY= takes tests,
 # gates or parts by name, CONFIG= configurations. What has passed and has not changed
 # since is not run again, unless AGAIN=1. With DEBUG=1, our tests alone on a kernel
-# with KASAN, lockdep and kmemleak. "check.sh pages", make pages: our tests
-# in the configurations that make check leaves out, with pages of
+# with KASAN, lockdep and kmemleak. "check.sh pages", make pages: our tests and the
+# tarball for boards in the configurations that make check leaves out, with pages of
 # another size: each has a kernel of its own.
 
 . "$(dirname "$0")/lib.sh"
@@ -14,17 +14,18 @@
 # prefixes: each series without those after it; baseline: dumps that the unpatched
 # kernel has, too; upstream: the kernel's own tests; demo: guests of a real VMM; model:
 # the same with a cache model; newest: the module on Debian's newest kernel; display: a
-# guest's display in the carve-out, by the patched VMM; vmm: all guests of that, where ONLY
-# names it
-parts='prefixes baseline upstream demo model display newest vmm'
+# guest's display in the carve-out, by the patched VMM; board: the tarball for boards, as
+# one runs it; vmm: all guests of the patched VMM, where ONLY names it
+parts='prefixes baseline upstream demo model display newest board vmm'
 tests=$(awk '!/^#/ && NF >= 5 { print $3 }' "$TOP/selftests/tests" | sort -u)
 gates=$(gate_names)
 known=$(rig_configs)
 configs=$(echo "$known" | grep -vxF "$(rig_configs pages)")
 [ "${1:-}" != pages ] || {
 	RIG_PAGES=1
+	export RIG_PAGES
 	configs=$(rig_configs pages)
-	parts='' gates=''
+	parts=board gates=''
 }
 [ -z "${DEBUG:-}" ] || {
 	configs=$(rig_configs both; rig_configs patched)
@@ -80,6 +81,7 @@ stock=
 for c in $configs; do
 	[ "$(config_field "$c" 4)" != stock ] || stock=stock
 done
+! wants board || [ -n "${RIG_PAGES:-}" ] || stock=stock
 beside=
 if [ -n "$gates" ]; then
 	# shellcheck disable=SC2086	# names
@@ -126,7 +128,7 @@ build=$W/patched/$BUILD
 # shellcheck disable=SC2086	# names
 pages=$(page_kernels $configs)
 if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model || wants display ||
-	wants vmm; then
+	wants board || wants vmm; then
 	"$RIG/build.sh" patched
 	"$RIG/initramfs.sh" tests
 	"$RIG/initramfs.sh" modules "$build"
@@ -155,15 +157,18 @@ limit=900
 for c in $configs; do
 	dir=$LOGS/boot/$(label_of "$c")
 	b=$(build_of "$c")
+	# A guest's tables are larger there, and so is all that is filled
+	seconds=$limit
+	[ -z "$(page_kernels "$c")" ] || seconds=$((2 * limit))
 	# shellcheck disable=SC2086	# names
 	list_for "$c" $only_tests >"$W/list"
 	if [ -n "$only_tests" ] && ! awk '{ print $2 }' "$W/list" | grep -qv '_load$'; then
 		continue # nothing of it is run there
 	fi
-	plan_boot "$dir" "$b" "$limit" <"$W/list"
+	plan_boot "$dir" "$b" "$seconds" <"$W/list"
 done >"$W/planned"
 # The short ones last, so that none goes on alone
-for p in model demo display vmm upstream prefixes baseline; do
+for p in board model demo display vmm upstream prefixes baseline; do
 	! wants "$p" || part "$p" plan
 done >>"$W/planned"
 
@@ -181,7 +186,7 @@ kept=$(grep -c '^kept ' "$W/planned" || :)
 sed -n "s|^[a-z]* \($LOGS/boot/.*\)|\1|p" "$W/planned" | while read -r dir; do
 	judge_boot "$(basename "$dir")" "$dir"
 done >>"$results"
-for p in prefixes baseline upstream demo model display vmm; do
+for p in prefixes baseline upstream demo model display board vmm; do
 	! wants "$p" || part "$p" results >>"$results"
 done
 

@@ -19,11 +19,11 @@
 BAD='BUG:|WARNING:|Oops|Call trace|Call Trace|Kernel panic|INFO: (task|rcu|possible)|possible recursive locking|circular locking|inconsistent lock|suspicious RCU|sleeping function called|KASAN|UBSAN|unreferenced object|hung_task|soft lockup|Internal error|HYP panic|nVHE hyp panic'
 
 # Each report in the log is charged to the test that ran at the time. An allocation that
-# such a test has made fail is said with a stack.
+# such a test has made fail is said with a stack; a board's run has them all.
 log() {
 	awk -v bad="$BAD" '
 		/(^| )rig: / { test = $NF; failing = 0 }
-		test ~ /_enomem/ && /: vmalloc error: / { failing = 1 }
+		test ~ /_enomem|^board_run/ && /: vmalloc error: / { failing = 1 }
 		failing && /Call trace/ { failing = 0; next }
 		$0 ~ bad {
 			if (!(test in seen))

@@ -16,5 +16,5 @@ printf '#!/bin/sh\necho $1\n' | shellcheck - >/dev/null && {
 # SC1091, SC2153: lib.sh is found by a path that is known only when run
 # shellcheck disable=SC2038	# no such names here
 find "$TOP/selftests" "$TOP/.ci" "$TOP/drivers" -type f \( -name '*.sh' -o -name init -o -name run \
-	-o -path '*/demo/guest' -o -path '*/demo/l1-*' \) |
+	-o -path '*/board/report' -o -path '*/demo/guest' -o -path '*/demo/l1-*' \) |
 	xargs -d '\n' shellcheck -x -e SC1091,SC2153

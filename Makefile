@@ -38,6 +38,9 @@ help:
 	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
 	@echo '              a VMM before the kernel headers have them: DESTDIR=, PREFIX=/usr/local'
 	@echo 'make deb      a Debian package of it that builds itself by DKMS'
+	@echo 'make kernel-deb  the patched kernel as Debian packages for a board, from the configuration'
+	@echo '              that it runs: CONFIG=/boot/config-...; DEBUG=1 with debug information, which'
+	@echo '              takes hours and gigabytes where the configuration is a distribution'"'"'s'
 	@echo 'make deb-test  apt, dkms and udev of Debian 12 and 13 with it, in chroots for arm64'
 	@echo 'make clean    remove builds and logs; downloads and trees stay'
 	@echo
@@ -94,6 +97,9 @@ board:
 deb-test:
 	@$(RIG)/package.sh
 
+kernel-deb:
+	@$(RIG)/kernel-deb.sh
+
 overlay:
 	@mkdir -p $(CACHE)
 	@drivers/overlay.sh $(BASE_DTB) $(CACHE)/carveout-heap.dtbo $(or $(POOL),vm0) \
@@ -104,7 +110,7 @@ headers_install:
 	@install -D -m 644 -t $(DESTDIR)$(or $(PREFIX),/usr/local)/include/linux include/uapi/linux/*.h
 
 clean:
-	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* \
+	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* $(CACHE)/*/kernel-deb/build* \
 		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test board overlay clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test kernel-deb board overlay clean

@@ -60,7 +60,7 @@ if [ -f "$W/source" ] && [ "$(cat "$W/source")" = "$what" ]; then
 	exit 0
 fi
 # A newer base: everything that was made from the old one goes.
-rm -rf "$W/src" "$W/apply" "$W/patched" "$W/source" "$W/stamps"
+rm -rf "$W/src" "$W/apply" "$W/patched" "$W/kernel-deb" "$W/source" "$W/stamps"
 [ ! -e "$W/tree" ] || die "$W/tree is made from another base kernel:" \
 	"export what it holds, remove it, run again"
 

@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: tools.sh [package] [chroot] [emulator] [qtest]
+# usage: tools.sh [package] [chroot] [emulator] [qtest] [kernel-deb] [ssh]
 #
 # Makes sure that the tools are there, with "package" those of the checks and of the
 # Debian package as well, with "chroot" those that try it, with "emulator" those that
-# build QEMU, with "qtest" what its own tests want besides: as root on Debian missing
-# packages are installed, anywhere else the one command that would is printed. Does
-# nothing, quickly, when nothing is missing.
+# build QEMU, with "qtest" what its own tests want besides, with "kernel-deb" those of the
+# kernel's bindeb-pkg, with "ssh" what reaches a machine with a disk: as root on Debian
+# missing packages are installed, anywhere else the one command that would is printed.
+# Does nothing, quickly, when nothing is missing.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
@@ -61,6 +62,11 @@ case $wanted in *' chroot '*)
 	[ "$(id -u)" = 0 ] || have newuidmap || need uidmap
 	;;
 esac
+case $wanted in *' ssh '*)
+	have ssh || need openssh-client
+	have mke2fs || need e2fsprogs
+	;;
+esac
 newer=
 case $wanted in *' emulator '*)
 	have ninja || need ninja-build
@@ -81,6 +87,14 @@ case $wanted in *' qtest '*)
 	[ -e /usr/share/seabios/bios-256k.bin ] || need seabios
 	[ -e /usr/share/qemu/kvmvapic.bin ] || need qemu-system-data
 	[ -e /usr/lib/ipxe/qemu/efi-virtio.rom ] || need ipxe-qemu
+	;;
+esac
+case $wanted in *' kernel-deb '*)
+	have dh || need debhelper
+	[ -x /sbin/depmod ] || [ -x /usr/sbin/depmod ] || need kmod
+	have zstd || need zstd
+	[ -e /usr/include/elfutils/libdw.h ] || need libdw-dev
+	[ -z "${DEBUG:-}" ] || have pahole || need dwarves
 	;;
 esac
 # What is in a package without a command: a file that it must have brought.

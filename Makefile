@@ -33,6 +33,8 @@ help:
 	@echo 'make pages    check on kernels with pages of 16 and 64 KiB, and with 52 bits of address'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
 	@echo 'make board    one tarball with all tests and the module, for a machine that is not this one'
+	@echo 'make board-test  Debian 13 with its own kernel, init, apt and dkms on an emulated board: from'
+	@echo '              scp of that tarball to the report'
 	@echo 'make overlay  a device-tree overlay with a pool for a board: BASE_DTB=, POOL=vm0,'
 	@echo '              POOL_BASE=0xc0000000, POOL_SIZE=256M, POOL_SHARED=shared'
 	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
@@ -97,6 +99,9 @@ board:
 deb-test:
 	@$(RIG)/package.sh
 
+board-test:
+	@$(RIG)/board-debian.sh
+
 kernel-deb:
 	@$(RIG)/kernel-deb.sh
 
@@ -113,4 +118,4 @@ clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* $(CACHE)/*/kernel-deb/build* \
 		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
-.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test kernel-deb board overlay clean
+.PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test kernel-deb board board-test overlay clean

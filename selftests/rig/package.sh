@@ -31,6 +31,7 @@
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/chroot.sh"
 
 dir=$CACHE/package
 minimum=6.12
@@ -39,48 +40,10 @@ module=carveout_heap
 mnt=/mnt
 root=$mnt/root
 alias=of:Npool@0T\(null\)Clinux,carveout-heap
-# Of what it emulates, one that has no pointer authentication, which is slow
-export QEMU_CPU=neoverse-n1
 # Of a kernel no initramfs is made: that takes minutes, and nothing boots
 export INITRD=No
 
 # ---- outside: this system
-
-# Has a static qemu-aarch64, from Debian 13 whatever this is. Not installed, as that
-# would register it for all of this system.
-get_emulator() {
-	rm -rf "$dir/dl"
-	mkdir -p "$dir/dl"
-	apt_root qemu-user "$(dpkg --print-architecture)" trixie
-	apt_bare qemu-user
-	apt_get qemu-user update
-	(cd "$dir/dl" && apt_get qemu-user download qemu-user)
-	dpkg-deb --fsys-tarfile "$dir"/dl/qemu-user_*.deb |
-		tar -xO ./usr/bin/qemu-aarch64 >"$dir/qemu-aarch64.new"
-	rm -rf "$dir/dl"
-	chmod 755 "$dir/qemu-aarch64.new"
-	mv "$dir/qemu-aarch64.new" "$dir/qemu-aarch64"
-}
-
-# in_namespaces COMMAND...: runs this script as root and first process of new user,
-# mount and PID namespaces. A user's root is the user, the others are of
-# /etc/subuid; for root, who may not be in there, all are who they are.
-in_namespaces() {
-	set -- unshare --mount --pid --fork --kill-child "$RIG/package.sh" init "$@"
-	if [ "$(id -u)" != 0 ]; then
-		unshare --user --map-auto --map-root-user "$@"
-		return
-	fi
-	# shellcheck disable=SC2016	# for the inner shell
-	unshare --user sh -c 'until [ -n "$(cat /proc/self/uid_map)" ] &&
-		[ -n "$(cat /proc/self/gid_map)" ]; do sleep 0.1; done; exec "$@"' sh "$@" &
-	until [ "$(readlink "/proc/$!/ns/user")" != "$(readlink /proc/self/ns/user)" ]; do
-		sleep 0.1
-	done
-	echo 0 0 65536 >"/proc/$!/uid_map"
-	echo 0 0 65536 >"/proc/$!/gid_map"
-	wait $!
-}
 
 # make_root RELEASE: the archive, and what is in it
 make_root() {
@@ -98,29 +61,6 @@ make_root() {
 }
 
 # ---- inside: namespaces, still with this system's files
-
-# The first process. /proc is still that of outside: who has started this, or has
-# been interrupted, has gone from there, and with the first process all of them end.
-init() {
-	[ $$ = 1 ] || die "init: not in a namespace"
-	mount -t tmpfs -o mode=755,size=8g tmpfs "$mnt"
-	mkdir "$root" "$mnt/tmp" "$mnt/binfmt"
-	if [ "$(uname -m)" != aarch64 ]; then
-		mount -t binfmt_misc binfmt_misc "$mnt/binfmt"
-		printf '%s' ':aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:'"$dir/qemu-aarch64:F" \
-			>"$mnt/binfmt/register"
-	fi
-	(
-		r=0
-		"$RIG/package.sh" "$@" || r=$?
-		echo $r >"$mnt/rc"
-	) &
-	until [ -s "$mnt/rc" ]; do
-		[ -d "/proc/$RIG_PID" ] || exit 130
-		sleep 0.5
-	done
-	exit "$(cat "$mnt/rc")"
-}
 
 # The release's own headers are installed; those of the backports, and what the package
 # recommends, are only fetched
@@ -353,9 +293,7 @@ deb=$("$TOP/drivers/deb.sh" "$dir/deb")
 made_from="$(hash_of "$TOP/drivers" "$TOP"/arch-arm64/*.[ch] \
 	"$TOP/Documentation/carveout-heap.rst" "$0") $(dpkg-query -W debhelper dh-dkms)"
 
-if [ "$(uname -m)" != aarch64 ] && [ ! -x "$dir/qemu-aarch64" ]; then
-	quietly "fetching qemu-user" "$log" get_emulator
-fi
+get_emulator
 why=$(lintian --allow-root "$deb" 2>&1 | tail -n 1 | tr '\t' ' ')
 verdict=pass
 [ -z "$why" ] || verdict=fail

@@ -217,7 +217,9 @@ lock
 mkdir -p "$dir" "$LOGS"
 log=$LOGS/board-debian.log
 : >"$log"
-tarball=${TARBALL:-$("$RIG/board.sh" tarball)}
+# Its last line says where it is
+tarball=$("$RIG/board.sh" make | tail -n 1)
+[ -f "$tarball" ] || die "there is no tarball: make board says why"
 get_emulator
 rm -f "$dir/results.tsv"
 if [ ! -f "$dir/disk" ] || [ -n "${UPDATE:-}" ]; then

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -75,15 +74,8 @@ static bool has_vfio(const char *bdf)
 
 static bool open_vfio(struct bar_target *bar)
 {
-	struct vfio_device_feature feature = {
-		.argsz = sizeof(feature),
-		.flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET |
-			 VFIO_DEVICE_FEATURE_REGION_MEMTYPE,
-	};
-	bool cdev = access("/dev/vfio/vfio", F_OK);
-
-	mt_dev_open(&bar->dev, bar->bdf, cdev ? MT_CDEV : MT_TYPE1);
-	if (ioctl(bar->dev.fd, VFIO_DEVICE_FEATURE, &feature)) {
+	mt_dev_open(&bar->dev, bar->bdf, mt_any_iommu());
+	if (!has_memtype(&bar->dev)) {
 		mt_dev_close(&bar->dev);
 		mt_unbind(bar->bdf);
 		return false;
@@ -124,8 +116,7 @@ void bar_target_open(struct bar_target *bar, u64 max)
 		mt_skip("no BAR=<domain:bus:device.function>:<index> that may be written over");
 	if (!mt_in_rig() && !mt_number("MEMORY", 0))
 		mt_skip("BAR= is not known to be memory; MEMORY=1 says that it is");
-	if (!mt_in_rig() && read_policy() == 'Y')
-		mt_skip("strict_bars=1: the administrator lets nobody have a BAR write-combine");
+	require_free_choice();
 	bar->bdf = named->bdf;
 	bar->index = named->index;
 	if (size < MT_PAGE)

@@ -132,11 +132,6 @@ static void require_memory(struct mt_dev *dev)
 		mt_skip("BAR=%s is not memory; MEMORY=1 says that it is", getenv("BAR"));
 }
 
-static enum mt_iommu any_iommu(void)
-{
-	return access("/dev/vfio/vfio", F_OK) ? MT_CDEV : MT_TYPE1;
-}
-
 const struct bar *memory_bar(u64 size)
 {
 	struct bar *bar = &bars[BAR_BOARD];
@@ -147,10 +142,10 @@ const struct bar *memory_bar(u64 size)
 	if (!board_bar(NULL))
 		mt_skip("BAR= is not set");
 	/* Whether it is memory has nothing to do with that */
-	if (size && read_policy() == 'Y')
-		mt_skip("strict_bars=1: the administrator has all BARs strict");
+	if (size)
+		require_free_choice();
 	if (!bar->memory) {
-		mt_dev_open(&dev, bar->bdf, any_iommu());
+		mt_dev_open(&dev, bar->bdf, mt_any_iommu());
 		require_memory(&dev);
 		mt_dev_close(&dev);
 	}

@@ -183,6 +183,11 @@ static void mt_cdev_open(struct mt_dev *dev, bool token)
 		mt_not_ours(dev, "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
 }
 
+enum mt_iommu mt_any_iommu(void)
+{
+	return access("/dev/vfio/vfio", F_OK) ? MT_CDEV : MT_TYPE1;
+}
+
 void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu)
 {
 	mt_dev_open_driver(dev, bdf, iommu, "vfio-pci");
@@ -348,7 +353,7 @@ void mt_bar_close(struct mt_bar *bar)
 	mt_dev_close(&bar->dev);
 }
 
-void require_memtype(struct mt_dev *dev)
+bool has_memtype(struct mt_dev *dev)
 {
 	struct vfio_device_feature feature = {
 		.argsz = sizeof(feature),
@@ -356,7 +361,12 @@ void require_memtype(struct mt_dev *dev)
 			 VFIO_DEVICE_FEATURE_REGION_MEMTYPE,
 	};
 
-	if (ioctl(dev->fd, VFIO_DEVICE_FEATURE, &feature))
+	return !ioctl(dev->fd, VFIO_DEVICE_FEATURE, &feature);
+}
+
+void require_memtype(struct mt_dev *dev)
+{
+	if (!has_memtype(dev))
 		mt_skip("VFIO_DEVICE_FEATURE_REGION_MEMTYPE: %s", strerror(errno));
 }
 
@@ -368,4 +378,10 @@ char read_policy(void)
 	if (f)
 		fclose(f);
 	return c;
+}
+
+void require_free_choice(void)
+{
+	if (!mt_in_rig() && read_policy() == 'Y')
+		mt_skip("strict_bars=1: the administrator has all BARs strict");
 }

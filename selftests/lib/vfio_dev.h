@@ -45,6 +45,8 @@ void mt_dev_open(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu);
 void mt_dev_open_driver(struct mt_dev *dev, const char *bdf, enum mt_iommu iommu,
 			const char *driver);
 void mt_dev_close(struct mt_dev *dev);
+/* How, where any way will do */
+enum mt_iommu mt_any_iommu(void);
 /*
  * Let a physical function have one virtual function, bound to vfio-pci as it is itself,
  * unless it has; mt_dev_open() knows the token for it. False if the kernel has refused
@@ -83,11 +85,15 @@ struct mt_bar {
 void mt_bar_open(struct mt_bar *bar, const char *bdf, int index, enum mt_iommu iommu);
 void mt_bar_close(struct mt_bar *bar);
 
-/* Skips the test where there is no VFIO_DEVICE_FEATURE_REGION_MEMTYPE */
+/* Is there VFIO_DEVICE_FEATURE_REGION_MEMTYPE? False leaves errno */
+bool has_memtype(struct mt_dev *dev);
+/* Skips the test where there is none */
 void require_memtype(struct mt_dev *dev);
 
 /* The administrator's policy: Y or N, or ? where the kernel has none */
 #define POLICY	"/sys/module/vfio_pci_core/parameters/strict_bars"
 char read_policy(void);
+/* On a board, skips the test where that makes all BARs strict; the rig sets it itself */
+void require_free_choice(void);
 
 #endif /* SELFTEST_VFIO_DEV_H */

@@ -1175,14 +1175,12 @@ static const struct regression {
 	},
 };
 
-static void fuzz(bool noise)
+static void fuzz(unsigned int seed, bool noise)
 {
-	unsigned int left = mt_number("MT_OPS", 10000), seed, nr;
+	unsigned int left = mt_number("MT_OPS", 10000), nr;
 	struct op ops[OPS_A_RUN];
 
 	share();
-	/* Of two that have been given one, each has another */
-	seed = mt_seed() + w.second * 0x10000000;
 	ksft_print_msg("MT_OPS=%u MT_SEED=%u\n", left, seed);
 
 	for (; left; left -= nr, seed++) {
@@ -1244,17 +1242,18 @@ TEST_F_TIMEOUT(fuzz, regressions, 120)
 TEST_F_TIMEOUT(fuzz, alone, FUZZ_TIMEOUT)
 {
 	w.bar = mt_in_rig() ? &bars[BAR_CMB] : memory_bar_or_none(SZ_16M);
-	fuzz(false);
+	fuzz(mt_seed(), false);
 }
 
 TEST_F_TIMEOUT(fuzz, noise, FUZZ_TIMEOUT)
 {
 	w.bar = memory_bar_or_none(SZ_64M);
-	fuzz(true);
+	fuzz(mt_seed(), true);
 }
 
 TEST_F_TIMEOUT(fuzz, two, FUZZ_TIMEOUT)
 {
+	unsigned int seed = mt_seed();
 	int status;
 	pid_t pid;
 
@@ -1266,7 +1265,8 @@ TEST_F_TIMEOUT(fuzz, two, FUZZ_TIMEOUT)
 	w.bar = &bars[w.second ? BAR_LARGE : BAR_IVSHMEM];
 	if (!pid)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	fuzz(false);
+	/* One seed gives both, which do not do the same */
+	fuzz(seed + w.second * 0x10000000, false);
 	if (!pid)
 		_exit(0);
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));

@@ -3,10 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/kvm_memtype.h>
@@ -110,6 +113,8 @@ void bar_target_open(struct bar_target *bar, u64 max)
 	char driver[64];
 	u64 size;
 
+	/* The harness has each test in a process group of its own, which no Ctrl-C reaches */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	memset(bar, 0, sizeof(*bar));
 	named = board_bar(&size);
 	if (!named)
@@ -148,7 +153,6 @@ void bar_target_close(struct bar_target *bar)
 
 static struct {
 	const char *bdf;
-	pid_t pid;
 	char driver[64];
 	char override[64];
 	char enable[16];
@@ -170,9 +174,6 @@ static void restore(void)
 	char driver[64], enable[16];
 	bool same;
 
-	/* A test that fails ends by exit(), too, and has the device open */
-	if (getpid() != saved.pid)
-		return;
 	driver_of(bdf, driver, sizeof(driver));
 	same = !strcmp(driver, saved.driver);
 	if (*driver && !same)
@@ -189,21 +190,49 @@ static void restore(void)
 		mt_sysfs_set(bdf, "enable", "0");
 }
 
+/* Pass on what is to end the tests, and end as they do */
+static void __noreturn wait_and_restore(pid_t tests)
+{
+	int sig, status;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	while (!waitpid(tests, &status, WNOHANG)) {
+		sigwait(&set, &sig);
+		if (sig != SIGCHLD)
+			kill(tests, sig);
+	}
+	restore();
+	if (WIFSIGNALED(status)) {
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+		raise(WTERMSIG(status));
+	}
+	exit(WEXITSTATUS(status));
+}
+
 void bar_target_keep(void)
 {
 	const struct bar *bar = board_bar(NULL);
 	const char *bdf;
+	pid_t tests;
 
 	if (!bar)
 		return;
 	bdf = bar->bdf;
 	saved.bdf = bdf;
-	saved.pid = getpid();
 	driver_of(bdf, saved.driver, sizeof(saved.driver));
 	attribute(bdf, "driver_override", saved.override, sizeof(saved.override));
 	attribute(bdf, "enable", saved.enable, sizeof(saved.enable));
-	/* test_harness_run() does not return */
-	atexit(restore);
+	tests = fork();
+	TEST_ASSERT(tests >= 0, "fork: %s", strerror(errno));
+	if (tests)
+		wait_and_restore(tests);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 void *pool_target_map(u64 size)

@@ -29,8 +29,8 @@ void bar_target_open(struct bar_target *bar, u64 max);
 void bar_target_close(struct bar_target *bar);
 
 /*
- * For main(): when this process ends the device gets back the driver that it had, or
- * none. The tests are processes of their own, and may end anywhere.
+ * For main(): a process that goes on with the tests; the one that it was waits for it, by
+ * whatever it ends, and gives the device back the driver that it had, or none.
  */
 void bar_target_keep(void);
 

@@ -20,8 +20,9 @@ mnt=/mnt
 release=trixie
 dir=$CACHE/board-debian
 hostname=board-of-somebody
-# The device whose BAR 2 is memory
+# The device whose BAR 2 is memory, and one whose BAR 0 is, and which has a driver
 bar=0000:00:05.0:2
+busy=0000:00:04.0:0
 
 make_disk() {
 	rm -f "$dir/disk" "$dir/vmlinuz" "$dir/initrd"
@@ -120,7 +121,8 @@ boots() {
 # Each is judged by its status, as the last command has it: there is no -e in here. The
 # last line that it prints says why.
 copy() {
-	to_board "$tarball" /root/ && on_board "tar xf $(basename "$tarball")"
+	to_board "$tarball" /root/ && on_board "tar xf $(basename "$tarball")" &&
+		to_board "$RIG/board-guest.sh" /root/
 }
 apt_install() {
 	on_board 'apt-get update && cd kvm-arm64-memtype-board &&
@@ -131,21 +133,23 @@ built() {
 	on_board 'dkms status -m carveout-heap -k "$(uname -r)"' | tee "$dir/dkms"
 	grep -q ': installed' "$dir/dkms"
 }
-# What nothing may change: which driver has which device, the modules, huge pages
-state() {
+modules() {
 	# shellcheck disable=SC2016	# for the other side
-	on_board 'for d in /sys/bus/pci/devices/*; do
-			echo "${d##*/} $(readlink "$d/driver") $(cat "$d/driver_override")"
-		done
-		cat /proc/sys/vm/nr_hugepages
-		cut -d" " -f1 /proc/modules | sort' >"$dir/state.$1"
+	on_board 'cd kvm-arm64-memtype-board && make -C "/lib/modules/$(uname -r)/build" M="$PWD/src" modules &&
+		ls src/memtype_test.ko'
 }
+# What nothing may change, in the words of the rig's own boots
+state() { on_board 'HEAP=0 REST=0 sh board-guest.sh state' >"$dir/state.$1"; }
 pool() { on_board 'modprobe carveout_heap pools=vm0:64M@0xC0000000 && ls -l /dev/dma_heap'; }
 # A board's numbers would take hours there
 run() {
 	on_board "cd kvm-arm64-memtype-board && MT_ROUNDS=500 MT_OPS=1000 MT_SECONDS=2 MT_REPEAT=3 \
-		MT_KB=64 MT_EVICT_KB=1024 ./run BAR=$bar POOL=vm0"
+		MT_KB=64 MT_EVICT_KB=1024 ./run $*"
 }
+run_all() { run BAR=$bar POOL=vm0 RAM=0x10000000@0xD0000000; }
+# Its driver comes back, and the framebuffer with it
+run_busy() { run BAR=$busy MEMORY=1 UNBIND=1 OUT=/tmp/busy -t bench:store_bench &&
+	on_board grep '^ok.*store_bench' /tmp/busy/ktap; }
 unchanged() {
 	state after && diff "$dir/state.before" "$dir/state.after"
 }
@@ -196,10 +200,14 @@ somebody() {
 	start
 	step boots || return 0
 	if step copy && step install apt_install && step built && step pool; then
+		step modules || :
 		state before
-		for s in run unchanged report purge; do
-			step $s || :
-		done
+		step run run_all || :
+		step unchanged || :
+		step report || :
+		step run-busy run_busy || :
+		step unchanged-busy unchanged || :
+		step purge || :
 	fi
 	step log clean_log || :
 	step power-off power_off || :

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash
 #
-# usage: board-guest.sh unpack|bad_input|interrupted|run|scrub
+# usage: board-guest.sh unpack|bad_input|interrupted|run|scrub|state
 #
 # What board.sh does in the rig's machine with the tarball. It is not told that this is
 # the rig: it has one BAR and one pool, as on any board, and memory at HEAP= for
@@ -240,6 +240,6 @@ scrub() {
 collection=kvm
 [ -d /sys/bus/pci/drivers/vfio-pci ] || collection=carveout
 case $1 in
-unpack | bad_input | interrupted | scrub) "$1" ;;
+unpack | bad_input | interrupted | scrub | state) "$1" ;;
 run) run_all ;;
 esac

@@ -3,15 +3,15 @@
 #
 # make stress: what make check does for a minute, for as long as one likes: OPS random
 # operations on memslots and the memory behind them, alone and once more with noise
-# (s2_fuzz); ROUNDS of each way in which a BAR goes away under a vCPU (vfio_barrier), of
-# VMs that come and go (s2_rounds), of buffers that are handed on while a guest writes to
-# them (carveout_kvm), on n2 of loads of the carve-out module (carveout_rounds) and on dt of
-# pools that are unbound while they are being mapped (carveout_unbind); and each allocation
-# failing once (s2_enomem, carveout_enomem). SEED= repeats a run, CONFIG= names
-# configurations, n1,n2 if not given, DEBUG=1 takes the kernel with KASAN, lockdep and
-# kmemleak. What fails leaves the sequence of operations that does; if nothing
-# does, Documentation/stress.txt (stress-debug.txt) has the figures of the run, unless that
-# was SEED='s or KERNEL='s.
+# (s2_fuzz); ROUNDS of each way in which a BAR goes away under a vCPU (vfio_barrier; of
+# resets a tenth, of sleeps an eighth), of buffers that are handed on while a guest writes
+# to them (carveout_kvm) and on dt of pools that are unbound while they are being mapped
+# (carveout_unbind); as many, but 1000 at most, of VMs that come and go (s2_rounds) and on
+# n2 of loads of the carve-out module (carveout_rounds); and each allocation failing once
+# (s2_enomem, carveout_enomem). SEED= repeats a run, CONFIG= names configurations, n1,n2 if
+# not given, DEBUG=1 takes the kernel with KASAN, lockdep and kmemleak. What fails leaves
+# the sequence of operations that does; if nothing does, Documentation/stress.txt
+# (stress-debug.txt) has the figures of the run, unless that was SEED='s or KERNEL='s.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -19,6 +19,9 @@ OPS=${OPS:-200000} ROUNDS=${ROUNDS:-1000} CONFIG=${CONFIG:-n1,n2}
 case $OPS$ROUNDS${SEED:-0} in
 *[!0-9]*) die "OPS=$OPS ROUNDS=$ROUNDS SEED=${SEED:-}: whole numbers are wanted" ;;
 esac
+# Of VMs and loads, which take longer
+few=$ROUNDS
+[ "$few" -le 1000 ] || few=1000
 configs=$(echo "$CONFIG" | tr ',' ' ')
 for c in $configs; do
 	one_of CONFIG "$c" "$(rig_configs both; echo dt)"
@@ -41,8 +44,9 @@ for c in $configs; do
 	# shellcheck disable=SC2086	# names
 	list_for "$c" $tests | sed "
 		/^[0-9]* s2_fuzz /s|MT_OPS=[0-9]*|MT_OPS=$OPS${SEED:+ MT_SEED=$SEED}|
-		s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$ROUNDS|
-		/^[0-9]* carveout_rounds /s|rounds [0-9][0-9]*|rounds $ROUNDS|
+		/^[0-9]* s2_/s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$few|
+		/^[0-9]* s2_/!s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$ROUNDS|
+		/^[0-9]* carveout_rounds /s|rounds [0-9][0-9]*|rounds $few|
 		s/^[0-9]* /$limit /" |
 		new_boot "$dir" "$W/patched/$BUILD" "$limit"
 	boots="$boots $dir"

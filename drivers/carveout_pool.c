@@ -376,9 +376,6 @@ static long carveout_take_pages(struct carveout_pool *pool, unsigned long nr)
 		/* Rather wait for a scrub than be without huge entries from then on */
 		if (carveout_find(pool, pool->owned, nr, align) < pool->nr_pages)
 			return -EAGAIN;
-		/* Of a shared pool all is free when it has been scrubbed */
-		if (pool->shared)
-			return -EAGAIN;
 	}
 	if (!align)
 		return -ENOMEM;

@@ -111,6 +111,8 @@ static void carveout_map_around(struct vm_area_struct *vma, unsigned long addr,
 {
 	struct carveout_around around = { .vma = vma };
 
+	if (!carveout_may_set_pte)
+		return;
 	*start = max(ALIGN_DOWN(addr, CARVEOUT_AROUND), vma->vm_start);
 	*end = min(ALIGN_DOWN(addr, CARVEOUT_AROUND) + CARVEOUT_AROUND, vma->vm_end);
 	if (*end - *start == PAGE_SIZE)
@@ -454,22 +456,27 @@ static struct inode *carveout_inode_get(struct carveout_buffer *buffer)
 	return inode;
 }
 
-/* Another address space in which mmap() may be inserting entries, with a reference */
+/*
+ * Another address space in which mmap() may be inserting entries, with a reference: once
+ * for all buffers that it has
+ */
 static struct mm_struct *carveout_next_mm(struct carveout_pool *pool)
 {
 	struct carveout_buffer *buffer;
+	struct mm_struct *mm = NULL;
 
 	guard(rwsem_read)(&pool->lock);
 
 	list_for_each_entry(buffer, &pool->buffers, node) {
-		if (buffer->mm && !buffer->awaited) {
-			buffer->awaited = true;
+		if (!buffer->mm || buffer->awaited || (mm && buffer->mm != mm))
+			continue;
+		buffer->awaited = true;
+		if (!mm)
 			mmgrab(buffer->mm);
-			return buffer->mm;
-		}
+		mm = buffer->mm;
 	}
 
-	return NULL;
+	return mm;
 }
 
 /**

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Every difference between the kernels that the module builds with, found by what
- * a kernel has, not by its version, since distributions backport.
+ * a kernel has, where that can be seen, not by its version, since distributions backport.
  */
 #ifndef CARVEOUT_COMPAT_H
 #define CARVEOUT_COMPAT_H
@@ -37,6 +37,16 @@
 #ifndef carveout_pfn
 #define carveout_pfn(pfn)	(pfn)
 #endif
+
+/*
+ * set_pte() does not tell the page-table check of an entry, which hears of its end. Since
+ * "mm/page_table_check: do not track special (PFN-mapped) PTEs" it takes no account of such
+ * entries. v7.3 has that; of a stable kernel the headers do not say.
+ * Link: https://lore.kernel.org/r/20260608155758.1220420-1-andrey.smirnov@siderolabs.com
+ */
+#define carveout_may_set_pte						\
+	(!IS_ENABLED(CONFIG_PAGE_TABLE_CHECK) ||			\
+	 LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0))
 
 #ifndef kzalloc_obj
 #define kzalloc_obj(obj)	kzalloc(sizeof(obj), GFP_KERNEL)

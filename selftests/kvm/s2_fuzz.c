@@ -12,7 +12,8 @@
  * process, which has eager splitting and the dirty ring or not, as its seed says. With
  * "noise", a second vCPU reads what it can reach meanwhile, and the dump and the audit
  * are read all the time; "two" are two such processes at once. Where there is a device of
- * vfio-pci, or a pool of the carve-out module, their memory is mapped, too.
+ * vfio-pci, or CARVEOUT_POOL= names a pool of the carve-out module, their memory is mapped,
+ * too.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -984,16 +985,21 @@ static void *read_files(void *unused)
 
 /* ---- a run ---- */
 
-/* A buffer of the carve-out module's, where its tests have loaded it */
+/* A buffer of the pool that CARVEOUT_POOL= names, or none */
 static int pool_buffer(void)
 {
 	struct dma_heap_allocation_data data = {
 		.len = NR_PIECES * PIECE, .fd_flags = O_RDWR | O_CLOEXEC,
 	};
-	int heap = open("/dev/dma_heap/carveout-tb", O_RDWR | O_CLOEXEC);
+	const char *name = getenv("CARVEOUT_POOL");
+	char path[96];
+	int heap;
 
-	if (heap < 0)
+	if (!name || !*name)
 		return -1;
+	snprintf(path, sizeof(path), "/dev/dma_heap/carveout-%s", name);
+	heap = open(path, O_RDWR | O_CLOEXEC);
+	TEST_ASSERT(heap >= 0, "%s: %s", path, strerror(errno));
 	TEST_ASSERT(!ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data), "DMA_HEAP_IOCTL_ALLOC: %s",
 		    strerror(errno));
 	close(heap);

@@ -486,6 +486,34 @@ PREFAULT_TEST(uninitialized)
 	kvm_vm_free(vm);
 }
 
+static void guest_done(void)
+{
+	GUEST_DONE();
+}
+
+/* Before its VM has all of its interrupt controller, a vCPU is not loaded */
+PREFAULT_TEST(vgic_uninitialized)
+{
+	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = MT_PAGE };
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva = mt_anon(SIZE);
+
+	vm = __vm_create(mt_shape(), 1, 0);
+	vcpu = vm_vcpu_add(vm, 0, guest_done);
+	if (!vm->arch.has_gic)
+		mt_skip("this machine has no GICv3 for guests");
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	MT_EXPECT_ERRNO(prefault_once(vcpu, &range), EBUSY);
+	TEST_ASSERT_EQ(range.size, MT_PAGE);
+
+	kvm_arch_vm_finalize_vcpus(vm);
+	MT_EXPECT_ERRNO(prefault_once(vcpu, &range), 0);
+	TEST_ASSERT_EQ(range.size, 0);
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+}
+
 /* The guest knows no size of pages */
 #define MMIO_GPA	(MT_GPA + SZ_1G)
 

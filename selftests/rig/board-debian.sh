@@ -146,10 +146,24 @@ run() {
 	on_board "cd kvm-arm64-memtype-board && MT_ROUNDS=500 MT_OPS=1000 MT_SECONDS=2 MT_REPEAT=3 \
 		MT_KB=64 MT_EVICT_KB=1024 ./run $*"
 }
-run_all() { run BAR=$bar POOL=vm0 RAM=0x10000000@0xD0000000; }
+# wrote_to BAR DIRECTORY: a skip is "ok", too
+wrote_to() { on_board "grep '# ${1%:*} BAR ${1##*:}, write-combine by' $2/ktap"; }
+run_all() {
+	run BAR=$bar POOL=vm0 RAM=0x10000000@0xD0000000 &&
+		wrote_to $bar kvm-arm64-memtype-board/results
+}
 # Its driver comes back, and the framebuffer with it
-run_busy() { run BAR=$busy MEMORY=1 UNBIND=1 OUT=/tmp/busy -t bench:store_bench &&
-	on_board grep '^ok.*store_bench' /tmp/busy/ktap; }
+run_busy() {
+	run BAR=$busy MEMORY=1 UNBIND=1 OUT=/tmp/busy -t bench:store_bench &&
+		wrote_to $busy /tmp/busy
+}
+# What the machine runs from, whoever asks for it
+needed() {
+	run BAR=0000:00:01.0:4 UNBIND=1 OUT=/tmp/needed -t carveout:carveout_large &&
+		on_board grep 'the disk vda is on it' /tmp/needed/notes &&
+		run BAR=0000:00:02.0:4 UNBIND=1 OUT=/tmp/needed -t carveout:carveout_large &&
+		on_board grep 'network .* is up' /tmp/needed/notes
+}
 unchanged() {
 	state after && diff "$dir/state.before" "$dir/state.after"
 }
@@ -206,7 +220,8 @@ somebody() {
 		step unchanged || :
 		step report || :
 		step run-busy run_busy || :
-		step unchanged-busy unchanged || :
+		step needed || :
+		step unchanged-later unchanged || :
 		step purge || :
 	fi
 	step log clean_log || :

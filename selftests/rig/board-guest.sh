@@ -144,7 +144,7 @@ interrupted() {
 	cd "$home" || exit 1
 	state >/tmp/before
 	(
-		n=100
+		n=300
 		until grep -q "selftests: $collection:" $OUT/ktap 2>/dev/null || [ $n = 0 ]; do
 			sleep 1
 			n=$((n - 1))
@@ -175,8 +175,9 @@ interrupted() {
 
 run_all() {
 	cd "$home" || exit 1
-	# Somebody has reserved more than the tests want
-	echo 40 >/proc/sys/vm/nr_hugepages
+	# Somebody has reserved some: 80 MiB, or the one that is larger
+	awk '$1 == "Hugepagesize:" { n = int(80 * 1024 / $2); print n ? n : 1 }' /proc/meminfo \
+		>/proc/sys/vm/nr_hugepages
 	state >/tmp/before
 	./run BAR=$BAR POOL=$POOL "RAM=$RAM" >/tmp/said 2>&1 </dev/null
 	rc=$?

@@ -124,12 +124,16 @@ for n in $names; do
 	echo "$debs/$n"
 done
 cat <<END
-On the board, as root, in the directory with these files:
+On the board, as root, in the directory with these files. With GRUB, first, or the kernel
+becomes what each reset boots:
+  echo GRUB_DEFAULT=saved >/etc/default/grub.d/memtype.cfg
+  grub-set-default "Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux \$(uname -r)"
+Then, with update-grub, which dpkg calls:
   dpkg -i $names
   grub-reboot "Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux $release"; reboot
 To go back:
   reboot
-  dpkg -P $both
-(grub-reboot is for one boot, and wants GRUB_DEFAULT=saved in /etc/default/grub. For boards
-without GRUB see Documentation/board-*.rst. Secure Boot does not start this kernel.)
+  dpkg -P $both; rm /etc/default/grub.d/memtype.cfg; update-grub
+(grub-reboot is for one boot. For boards without GRUB see Documentation/board-*.rst. Secure
+Boot does not start this kernel.)
 END

@@ -125,8 +125,9 @@ fi
 # shellcheck disable=SC2086	# names
 [ -z "$gates" ] || "$RIG/gates.sh" results $gates >>"$results"
 build=$W/patched/$BUILD
-# shellcheck disable=SC2086	# names
-pages=$(page_kernels $configs)
+# The tarball's boots are not among the configurations, and need the kernels, too
+# shellcheck disable=SC2046,SC2086	# names
+pages=$(page_kernels $configs $([ -z "${RIG_PAGES:-}" ] || rig_configs pages))
 if [ -n "$configs" ] || wants prefixes || wants upstream || wants demo || wants model || wants display ||
 	wants board || wants vmm; then
 	"$RIG/build.sh" patched

@@ -193,7 +193,7 @@ static void bench_1g(const char *name, u32 flags, u64 leaf_size, int times)
 		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
 		.flags = flags,
 	};
-	u64 exits[3], populate[3], faults, answer = ~0UL, t;
+	u64 exits[3], populate[3], faults, answer = ~0UL, least = ~0UL, t;
 	struct kvm_pre_fault_memory range;
 	int fd = mt_test_open(&config), i;
 	struct kvm_vcpu *vcpu;
@@ -228,20 +228,22 @@ static void bench_1g(const char *name, u32 flags, u64 leaf_size, int times)
 
 	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
 		goto out;
-	for (i = 0; i < times; i++) {
+	/* Of these exits nothing else says which were interrupts: until there is none */
+	for (i = 0; i < times || (least && i < 20); i++) {
 		MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, 0, hva), 0);
 		MT_EXPECT_ERRNO(mt_set_slot(vm, KVM_MEM_NONCACHEABLE, MT_GPA, SZ_1G, hva), 0);
 		range = (struct kvm_pre_fault_memory) { .gpa = MT_GPA, .size = SZ_1G };
 		t = now();
 		vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
-		populate[i] = now() - t;
+		t = now() - t;
+		if (i < times)
+			populate[i] = t;
 		TEST_ASSERT_EQ(range.size, 0);
 		TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SZ_1G, leaf_size), SZ_1G / leaf_size);
-		exits[i] = exits_of(vcpu, MT_FILL, SZ_1G / SZ_4K) - answer;
+		least = min(least, exits_of(vcpu, MT_FILL, SZ_1G / SZ_4K) - answer);
 	}
-	qsort(exits, times, sizeof(exits[0]), compare);
 	snprintf(row, sizeof(row), "exits_1g_%s_populated", name);
-	print(row, exits[0]);
+	print(row, least);
 	snprintf(row, sizeof(row), "populate_1g_%s", name);
 	print(row, median(populate, times));
 out:

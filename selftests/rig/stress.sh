@@ -10,12 +10,14 @@
 # n2 of loads of the carve-out module (carveout_rounds); and each allocation failing once
 # (s2_enomem, carveout_enomem). SEED= repeats a run, CONFIG= names configurations, n1,n2 if
 # not given, DEBUG=1 takes the kernel with KASAN, lockdep and kmemleak. What fails leaves
-# the sequence of operations that does; if nothing does, Documentation/stress.txt
-# (stress-debug.txt) has the figures of the run, unless that was SEED='s or KERNEL='s.
+# the sequence of operations that does; if nothing does, Documentation/stress.txt has the
+# figures of the run (stress-debug.txt, stress-dt.txt, and so on), unless that was SEED='s or
+# KERNEL='s.
 
 . "$(dirname "$0")/lib.sh"
 
-OPS=${OPS:-200000} ROUNDS=${ROUNDS:-1000} CONFIG=${CONFIG:-n1,n2}
+usual=n1,n2
+OPS=${OPS:-200000} ROUNDS=${ROUNDS:-1000} CONFIG=${CONFIG:-$usual}
 case $OPS$ROUNDS${SEED:-0} in
 *[!0-9]*) die "OPS=$OPS ROUNDS=$ROUNDS SEED=${SEED:-}: whole numbers are wanted" ;;
 esac
@@ -89,7 +91,9 @@ for dir in $boots; do
 done
 table >"$LOGS/stress/table"
 cat "$LOGS/stress/table"
-doc=Documentation/stress${DEBUG:+-debug}.txt
+doc=Documentation/stress${DEBUG:+-debug}
+[ "$CONFIG" = $usual ] || doc=$doc-$(echo "$CONFIG" | tr ',' '-')
+doc=$doc.txt
 # What others can repeat by the line that it begins with
 if [ -z "${SEED:-}${KERNEL:-}" ] && ! grep -q '^fail' "$results.judged"; then
 	cp "$LOGS/stress/table" "$TOP/$doc"

@@ -133,13 +133,16 @@ built() {
 	on_board 'dkms status -m carveout-heap -k "$(uname -r)"' | tee "$dir/dkms"
 	grep -q ': installed' "$dir/dkms"
 }
-modules() {
+# Without DKMS; the modules of tests are for newer kernels than this one
+module() {
 	# shellcheck disable=SC2016	# for the other side
-	on_board 'cd kvm-arm64-memtype-board && make -C "/lib/modules/$(uname -r)/build" M="$PWD/src" modules &&
-		ls src/memtype_test.ko'
+	on_board 'cd kvm-arm64-memtype-board && ls src/drivers/Kbuild &&
+		make -C "/lib/modules/$(uname -r)/build" M="$PWD/src/drivers" modules &&
+		modinfo -F vermagic src/drivers/carveout_heap.ko | grep -F "$(uname -r) "'
 }
-# What nothing may change, in the words of the rig's own boots
-state() { on_board 'HEAP=0 REST=0 sh board-guest.sh state' >"$dir/state.$1"; }
+# What nothing may change, in the words of the rig's own boots, of which the last finds
+# nothing
+state() { on_board 'HEAP=0 REST=0 sh board-guest.sh state; :' >"$dir/state.$1"; }
 pool() { on_board 'modprobe carveout_heap pools=vm0:64M@0xC0000000 && ls -l /dev/dma_heap'; }
 # A board's numbers would take hours there
 run() {
@@ -149,7 +152,7 @@ run() {
 # wrote_to BAR DIRECTORY: a skip is "ok", too
 wrote_to() { on_board "grep '# ${1%:*} BAR ${1##*:}, write-combine by' $2/ktap"; }
 run_all() {
-	run BAR=$bar POOL=vm0 RAM=0x10000000@0xD0000000 &&
+	run BAR=$bar POOL=vm0 &&
 		wrote_to $bar kvm-arm64-memtype-board/results
 }
 # Its driver comes back, and the framebuffer with it
@@ -214,7 +217,7 @@ somebody() {
 	start
 	step boots || return 0
 	if step copy && step install apt_install && step built && step pool; then
-		step modules || :
+		step module || :
 		state before
 		step run run_all || :
 		step unchanged || :

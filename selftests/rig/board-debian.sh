@@ -163,9 +163,9 @@ run_busy() {
 # What the machine runs from, whoever asks for it
 needed() {
 	run BAR=0000:00:01.0:4 UNBIND=1 OUT=/tmp/needed -t carveout:carveout_large &&
-		on_board grep 'the disk vda is on it' /tmp/needed/notes &&
+		on_board "grep 'the disk vda is on it' /tmp/needed/notes" &&
 		run BAR=0000:00:02.0:4 UNBIND=1 OUT=/tmp/needed -t carveout:carveout_large &&
-		on_board grep 'network .* is up' /tmp/needed/notes
+		on_board "grep 'network .* is up' /tmp/needed/notes"
 }
 unchanged() {
 	state after && diff "$dir/state.before" "$dir/state.after"

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -1255,8 +1254,8 @@ TEST_F(heap, alignment_falls_back)
 	EXPECT_UNUSED();
 }
 
-#define CGROUP		"/tmp/cgroup"
-#define CHILD		CGROUP "/carveout"
+#define CGROUP		"/sys/fs/cgroup"
+#define CHILD		CGROUP "/carveout-test"
 
 /* What the dmem controller says that the region of the pool has there, or -1 */
 static long long dmem_value(const struct pool *pool, const char *file)
@@ -1313,9 +1312,9 @@ TEST_F(heap, dmem)
 	pid_t pid;
 	bool on;
 
-	mkdir(CGROUP, 0700);
-	if (access(CGROUP "/cgroup.procs", F_OK) && mount("none", CGROUP, "cgroup2", 0, NULL))
-		SKIP(return, "no cgroups");
+	/* Not mounted here: the options of one mount are those of all */
+	if (access(CGROUP "/cgroup.procs", F_OK))
+		SKIP(return, "no cgroup2 in " CGROUP);
 	/* The files of the root are not there before it is on */
 	on = !access(CGROUP "/dmem.capacity", F_OK);
 	if (!write_file(CGROUP "/cgroup.subtree_control", "+dmem"))
@@ -1331,7 +1330,6 @@ TEST_F(heap, dmem)
 	EXPECT_EQ(status, 0) TH_LOG("step %d", WEXITSTATUS(status));
 	EXPECT_EQ(rmdir(CHILD), 0);
 	EXPECT_TRUE(on || write_file(CGROUP "/cgroup.subtree_control", "-dmem"));
-	EXPECT_EQ(umount(CGROUP), 0);
 	EXPECT_UNUSED();
 }
 

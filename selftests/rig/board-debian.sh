@@ -142,7 +142,7 @@ module() {
 }
 # What nothing may change, in the words of the rig's own boots, of which the last finds
 # nothing
-state() { on_board 'HEAP=0 REST=0 sh board-guest.sh state; :' >"$dir/state.$1"; }
+state() { on_board 'HEAP=0 REST=0 sh board-guest.sh state' >"$dir/state.$1"; }
 pool() { on_board 'modprobe carveout_heap pools=vm0:64M@0xC0000000 && ls -l /dev/dma_heap'; }
 # A board's numbers would take hours there
 run() {

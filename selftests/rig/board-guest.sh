@@ -59,13 +59,14 @@ state() {
 		/sys/module/vfio/parameters/* /sys/module/vfio_pci*/parameters/* \
 		/sys/kernel/mm/hugepages/*/nr_hugepages /sys/kernel/tracing/tracing_on \
 		/sys/kernel/tracing/kprobe_events /sys/kernel/debug/failslab/* \
-		/sys/kernel/debug/fail_page_alloc/* /proc/sys/kernel/printk_ratelimit; do
+		/sys/kernel/debug/fail_page_alloc/* /proc/sys/kernel/printk_ratelimit \
+		/sys/fs/cgroup/cgroup.subtree_control; do
 		[ ! -f "$f" ] || echo "$f $(cat "$f")"
 	done
 	sort /proc/mounts
 	ls /dev/dma_heap 2>/dev/null
 	# Nothing runs on
-	cat /proc/[0-9]*/comm 2>/dev/null | grep -c '^run_kselftest\|^vfio_\|^s2_\|^carveout_'
+	cat /proc/[0-9]*/comm 2>/dev/null | grep -c '^run_kselftest\|^vfio_\|^s2_\|^carveout_' || :
 }
 same_state() {
 	state >/tmp/after

@@ -40,6 +40,8 @@ MODULE_PARM_DESC(pools, "NAME:SIZE@BASE[:shared][,...]: pools in RAM that the ke
 /* Names that are taken. Pools of @pools are in the list, those of devices too. */
 static LIST_HEAD(carveout_names);
 static DEFINE_MUTEX(carveout_names_lock);
+/* All pools are ready for an image of the system: no other one until it is written */
+static bool carveout_hibernates;
 
 /* A pool of this module's own: of its device, or of the parameter */
 struct carveout_claim {
@@ -67,6 +69,11 @@ static struct carveout_claim *carveout_claim(const char *name, phys_addr_t base,
 	struct carveout_pool *pool;
 
 	guard(mutex)(&carveout_names_lock);
+
+	if (carveout_hibernates) {
+		snprintf(why, len, "the system hibernates");
+		return ERR_PTR(-EBUSY);
+	}
 
 	/* The name is free only when the node has gone */
 	list_for_each_entry(other, &carveout_names, node) {
@@ -450,6 +457,7 @@ static int carveout_pm(struct notifier_block *nb, unsigned long action, void *da
 	if (action == PM_POST_HIBERNATION) {
 		list_for_each_entry(claim, &carveout_names, node)
 			carveout_pool_thaw(claim->pool, true);
+		carveout_hibernates = false;
 		return NOTIFY_OK;
 	}
 
@@ -458,8 +466,10 @@ static int carveout_pm(struct notifier_block *nb, unsigned long action, void *da
 		if (ret)
 			break;
 	}
-	if (!ret)
+	if (!ret) {
+		carveout_hibernates = true;
 		return NOTIFY_OK;
+	}
 
 	pr_err("carveout-%s: no hibernation while it has buffers, which an image does not have\n",
 	       claim->pool->name);

@@ -24,7 +24,7 @@
 # memreserve  pools= does not take the 2 MiB at <base>, which a /memreserve/ of the device
 #	  tree has, but takes what comes behind them
 # hibernate  the module is loaded with pools: no hibernation while a buffer lives; what
-#	  was free is scrubbed after one
+#	  was free is scrubbed after one; no device is bound meanwhile
 # busy	  the module is loaded with a pool: it refuses to go while a buffer lives
 # rounds  n times load and unload
 
@@ -420,6 +420,27 @@ hibernate() {
 	hold_next
 	hold_end
 	echo none >/sys/power/pm_test
+
+	# Pools are ready for an image, and tasks still run: as long as somebody has this open
+	d=$(find /sys/bus/platform/drivers/carveout-heap/ -type l -name 'carveout-heap-*' | head -n 1)
+	[ -n "$d" ] || return 0
+	echo "${d##*/}" >"${d%/*}/unbind"
+	[ -c /dev/snapshot ] || {
+		not_ok snapshot "the kernel has no /dev/snapshot"
+		return
+	}
+	mark
+	{
+		if echo "${d##*/}" >"${d%/*}/bind"; then
+			not_ok not_meanwhile "it is bound"
+		else
+			ktap_test_pass not_meanwhile
+		fi
+	} </dev/snapshot 2>/dev/null
+	said | sed 's/^/# /'
+	is because "$(said | sed 's/.*: //')" "the system hibernates"
+	echo "${d##*/}" >"${d%/*}/bind"
+	result afterwards test -e "$d"
 }
 
 # With the pages that each CPU keeps on its lists

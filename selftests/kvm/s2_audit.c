@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -265,11 +264,7 @@ static void *map_config(const struct memtype_test_config *config, u64 size, u64 
 
 static void write_file(const char *path, const char *val)
 {
-	int fd = open(path, O_WRONLY | O_TRUNC);
-
-	TEST_ASSERT(fd >= 0 && write(fd, val, strlen(val)) == strlen(val), "%s: %s", path,
-		    strerror(errno));
-	close(fd);
+	TEST_ASSERT(mt_write_file(path, val), "%s: %s", path, strerror(errno));
 }
 
 static double seconds(void)
@@ -1203,8 +1198,8 @@ AUDIT_TEST(after_the_vmm)
 
 /* ---- the tracepoint ---- */
 
-#define TRACEFS		"/sys/kernel/tracing"
-#define EVENT		TRACEFS "/events/kvm/kvm_s2_memtype/enable"
+#define TRACE		MT_TRACE("s2_audit")
+#define EVENT		TRACE "/events/kvm/kvm_s2_memtype/enable"
 
 #define NO_ALIAS	"map_memory 0 zone_device 0"
 #define ZONE_DEVICE	"map_memory 0 zone_device 1"
@@ -1215,14 +1210,14 @@ static void trace_access(struct kvm_vcpu *vcpu, char *found, size_t size)
 	char text[512], *p;
 	FILE *f;
 
-	write_file(TRACEFS "/trace", "");
+	write_file(TRACE "/trace", "");
 	write_file(EVENT, "1");
 	mt_access(vcpu, MT_STR, MT_GPA, 1);
 	write_file(EVENT, "0");
 
 	*found = '\0';
-	f = fopen(TRACEFS "/trace", "r");
-	TEST_ASSERT(f, "%s: %s", TRACEFS, strerror(errno));
+	f = fopen(TRACE "/trace", "r");
+	TEST_ASSERT(f, "%s: %s", TRACE, strerror(errno));
 	while (fgets(text, sizeof(text), f)) {
 		p = strstr(text, "kvm_s2_memtype: slot 10 ");
 		if (p)
@@ -1280,8 +1275,8 @@ AUDIT_TEST(tracepoint)
 	};
 
 	mt_require_noncacheable();
-	if (access(EVENT, F_OK) && mount("tracefs", TRACEFS, "tracefs", 0, NULL))
-		mt_skip("no tracefs");
+	if (!mt_trace_begin(TRACE))
+		mt_skip("%s: %s", TRACE, strerror(errno));
 	TEST_ASSERT(!access(EVENT, F_OK), "No event kvm_s2_memtype");
 
 	check_trace(NULL, 0, "noncacheable 0 pfnmap 0 vma NORMAL-WB pte - ", ": NORMAL-WB");
@@ -1301,6 +1296,7 @@ AUDIT_TEST(tracepoint)
 		    "noncacheable 1 pfnmap 1 vma NORMAL-NC pte NORMAL-NC any_uncached 0 "
 		    ZONE_DEVICE,
 		    "REFUSED");
+	mt_trace_end(TRACE);
 }
 
 MT_NEEDS(MT_AUDIT)

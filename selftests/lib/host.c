@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/kvm_memtype.h>
@@ -103,6 +105,30 @@ void mt_require_series(enum mt_series series)
 		mt_skip("%s", why);
 	if (!dumps)
 		mt_skip("debugfs has no stage2_page_tables: CONFIG_PTDUMP_STAGE2_DEBUGFS");
+}
+
+bool mt_write_file(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, val, strlen(val)) == strlen(val);
+	close(fd);
+	return ok;
+}
+
+bool mt_trace_begin(const char *instance)
+{
+	if (access("/sys/kernel/tracing/instances", F_OK))
+		mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+	return !mkdir(instance, 0700) || errno == EEXIST;
+}
+
+void mt_trace_end(const char *instance)
+{
+	rmdir(instance);
 }
 
 bool mt_host_has_lse(void)

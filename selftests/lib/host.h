@@ -27,6 +27,13 @@ void mt_require_series(enum mt_series series);
 		mt_require_series(_series);				\
 	}
 
+/* False leaves errno */
+bool mt_write_file(const char *path, const char *val);
+/* An instance of tracefs, which is mounted if it is not: nobody else's trace is touched */
+#define MT_TRACE(_name)	"/sys/kernel/tracing/instances/" _name
+bool mt_trace_begin(const char *instance);
+void mt_trace_end(const char *instance);
+
 bool mt_host_has_lse(void);
 bool mt_host_is_pkvm(void);
 /* FEAT_S2FWB and CTR_EL0.DIC: PFNMAP memory may be Write-Back */

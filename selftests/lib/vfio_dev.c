@@ -29,24 +29,12 @@ static void mt_rig_device(const char *bdf)
 		mt_rig_only("%s is a device of QEMU's there", bdf);
 }
 
-static bool sysfs_write(const char *path, const char *val)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, val, strlen(val)) == strlen(val);
-	close(fd);
-	return ok;
-}
-
 int mt_sysfs_set(const char *bdf, const char *file, const char *val)
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, file);
-	return sysfs_write(path, val) ? 0 : errno;
+	return mt_write_file(path, val) ? 0 : errno;
 }
 
 static bool mt_sysfs_has(const char *bdf, const char *file)
@@ -90,7 +78,7 @@ static void mt_bind(const char *bdf, const char *to)
 		mt_skip("no device %s", bdf);
 	if (mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) && strcmp(driver, to))
 		mt_unbind(bdf);
-	sysfs_write("/sys/bus/pci/drivers_probe", bdf);
+	mt_write_file("/sys/bus/pci/drivers_probe", bdf);
 	if (!mt_sysfs_link(bdf, "driver", driver, sizeof(driver)) || strcmp(driver, to))
 		mt_skip("%s: %s did not bind", bdf, to);
 }
@@ -217,7 +205,7 @@ bool mt_vf_create(const char *pf)
 		printf("# %s: no virtual functions\n", pf);
 		return false;
 	}
-	if (!sysfs_write("/sys/module/vfio_pci/parameters/enable_sriov", "Y"))
+	if (!mt_write_file("/sys/module/vfio_pci/parameters/enable_sriov", "Y"))
 		mt_skip("no SR-IOV in vfio-pci: %s", strerror(errno));
 	snprintf(dev.bdf, sizeof(dev.bdf), "%s", pf);
 	mt_bind(pf, "vfio-pci");

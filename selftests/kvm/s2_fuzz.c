@@ -10,10 +10,10 @@
  *
  * MT_OPS= operations are made, MT_SEED= gives them, and OPS_A_RUN of them are made by one
  * process, which has eager splitting and the dirty ring or not, as its seed says. With
- * "noise", a second vCPU reads what it can reach meanwhile, and the dump and the audit
- * are read all the time; "two" are two such processes at once. Where there is a device of
- * vfio-pci, or CARVEOUT_POOL= names a pool of the carve-out module, their memory is mapped,
- * too.
+ * "noise", a second vCPU reads what it can reach meanwhile, and the dump, the audit and
+ * the tracepoint are read all the time; "two" are two such processes at once. Where there
+ * is a device of vfio-pci, or CARVEOUT_POOL= names a pool of the carve-out module, their
+ * memory is mapped, too.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -962,17 +962,26 @@ static void *read_memory(void *unused)
 	return NULL;
 }
 
+#define TRACE	MT_TRACE("s2_fuzz")
+
 static void *read_files(void *unused)
 {
-	static const char * const files[] = { "stage2_page_tables", "memtype_audit" };
+	static const char * const files[] = {
+		"stage2_page_tables", "memtype_audit", TRACE "/trace_pipe",
+	};
 	char path[96], buf[4096];
 	unsigned int n;
 	int fd;
 
 	for (n = 0; !READ_ONCE(w.stop); n++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/%s", getpid(),
-			 w.vms[n / 2 % NR_VMS]->fd, files[n % ARRAY_SIZE(files)]);
-		fd = open(path, O_RDONLY);
+		const char *file = files[n % ARRAY_SIZE(files)];
+
+		if (*file == '/')
+			snprintf(path, sizeof(path), "%s", file);
+		else
+			snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/%s", getpid(),
+				 w.vms[n / ARRAY_SIZE(files) % NR_VMS]->fd, file);
+		fd = open(path, O_RDONLY | O_NONBLOCK);
 		if (fd < 0)
 			continue;
 		while (read(fd, buf, sizeof(buf)) > 0)
@@ -1089,6 +1098,8 @@ static bool passes(const struct op *ops, unsigned int nr, bool noise, bool quiet
 
 	fflush(stdout);
 	shared->nr = 0;
+	if (noise && mt_trace_begin(TRACE))
+		mt_write_file(TRACE "/events/kvm/kvm_s2_memtype/enable", "1");
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
 	if (!pid) {
@@ -1100,6 +1111,8 @@ static bool passes(const struct op *ops, unsigned int nr, bool noise, bool quiet
 		run_vms(ops, nr, noise);
 	}
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	if (noise)
+		mt_trace_end(TRACE);
 	return WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
@@ -1181,14 +1194,22 @@ static const struct regression {
 	},
 };
 
+static unsigned int nr_ops(void)
+{
+	return mt_number("MT_OPS", 10000);
+}
+
+static void announce(unsigned int seed)
+{
+	ksft_print_msg("MT_OPS=%u MT_SEED=%u\n", nr_ops(), seed);
+}
+
 static void fuzz(unsigned int seed, bool noise)
 {
-	unsigned int left = mt_number("MT_OPS", 10000), nr;
+	unsigned int left = nr_ops(), nr;
 	struct op ops[OPS_A_RUN];
 
 	share();
-	ksft_print_msg("MT_OPS=%u MT_SEED=%u\n", left, seed);
-
 	for (; left; left -= nr, seed++) {
 		nr = min_t(unsigned int, left, OPS_A_RUN);
 		srandom(seed);
@@ -1247,32 +1268,41 @@ TEST_F_TIMEOUT(fuzz, regressions, 120)
 
 TEST_F_TIMEOUT(fuzz, alone, FUZZ_TIMEOUT)
 {
+	unsigned int seed = mt_seed();
+
 	w.bar = mt_in_rig() ? &bars[BAR_CMB] : memory_bar_or_none(SZ_16M);
-	fuzz(mt_seed(), false);
+	announce(seed);
+	fuzz(seed, false);
 }
 
 TEST_F_TIMEOUT(fuzz, noise, FUZZ_TIMEOUT)
 {
+	unsigned int seed = mt_seed();
+
 	w.bar = memory_bar_or_none(SZ_64M);
-	fuzz(mt_seed(), true);
+	announce(seed);
+	fuzz(seed, true);
 }
 
 TEST_F_TIMEOUT(fuzz, two, FUZZ_TIMEOUT)
 {
-	unsigned int seed = mt_seed();
+	/* One seed gives both, which do not do the same */
+	unsigned int seed = mt_seed(), second = seed + 0x10000000;
 	int status;
 	pid_t pid;
 
 	mt_rig_only("it takes two BARs");
+	/* Two at once would be one in the middle of the other */
+	announce(seed);
+	announce(second);
 	fflush(stdout);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork: %s", strerror(errno));
 	w.second = !pid;
-	w.bar = &bars[w.second ? BAR_LARGE : BAR_IVSHMEM];
+	w.bar = &bars[w.second ? BAR_BOCHS : BAR_IVSHMEM];
 	if (!pid)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* One seed gives both, which do not do the same */
-	fuzz(seed + w.second * 0x10000000, false);
+	fuzz(pid ? seed : second, false);
 	if (!pid)
 		_exit(0);
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));

@@ -38,7 +38,7 @@ patched)
 	die "unpatched or patched?"
 	;;
 esac
-out=$tree/$BUILD log=$LOGS/build-$which${PAGES:+-$PAGES}${DEBUG:+-debug}.log
+out=$tree/$BUILD log=$LOGS/build-$which${PAGES:+-$PAGES}.log
 
 configs=$TOP/arch-arm64/configs
 fragments=$configs/base.config

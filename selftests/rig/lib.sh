@@ -58,7 +58,7 @@ if [ -z "${RIG_KEY:-}" ]; then
 	export RIG_KEY
 fi
 W=$CACHE/$RIG_KEY
-LOGS=$W/logs
+LOGS=$W/logs${DEBUG:+-debug}
 
 # The series of the base kernel, in the order in which they go on top of each
 # other: the directories of patches/<base>

@@ -19,8 +19,8 @@ help:
 	@echo 'make check    the tests, but for what is named below; last line: passed, failed, skipped'
 	@echo 'make bench    exact cost of stage-2 faults and of memslots, unpatched and patched'
 	@echo 'make mutants  break the patched kernel on purpose: the tests must see it'
-	@echo 'make stress   OPS=200000 random operations against a model, ROUNDS=1000 lost BARs, VMs,'
-	@echo '              loads; each allocation fails once'
+	@echo 'make stress   OPS=200000 random operations against a model, memory that goes ROUNDS=10000'
+	@echo '              times, 1000 VMs and loads; each allocation fails once'
 	@echo 'make gates    the part of check that boots nothing'
 	@echo 'make bisect   compile what each commit of the series touches, alone'
 	@echo 'make apply    put the series onto a branch of your own kernel tree: TREE=/path'
@@ -116,6 +116,6 @@ headers_install:
 
 clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* $(CACHE)/*/kernel-deb/build* \
-		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
+		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs* $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
 .PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test kernel-deb board board-test overlay clean

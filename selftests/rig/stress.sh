@@ -2,32 +2,43 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # make stress: what make check does for a minute, for as long as one likes: OPS random
-# operations on memslots and the memory behind them, alone and once more with noise
-# (s2_fuzz); ROUNDS of each way in which a BAR goes away under a vCPU (vfio_barrier; of
-# resets a tenth, of sleeps an eighth), of buffers that are handed on while a guest writes
-# to them (carveout_kvm) and on dt of pools that are unbound while they are being mapped
-# (carveout_unbind); as many, but 1000 at most, of VMs that come and go (s2_rounds) and on
-# n2 of loads of the carve-out module (carveout_rounds); and each allocation failing once
-# (s2_enomem, carveout_enomem). SEED= repeats a run, CONFIG= names configurations, n1,n2 if
-# not given, DEBUG=1 takes the kernel with KASAN, lockdep and kmemleak. What fails leaves
-# the sequence of operations that does; if nothing does, Documentation/stress.txt has the
-# figures of the run (stress-debug.txt, stress-dt.txt, and so on), unless that was SEED='s or
-# KERNEL='s.
+# operations on memslots and the memory behind them, alone, as many with noise, and as many
+# in each of two processes (s2_fuzz); ROUNDS of each way in which memory goes while a guest
+# or a process uses it: memslots, mappings and BARs (vfio_barrier: an eighth for each of four
+# kinds of BAR, with FEAT_S2FWB and without; of sleeps an eighth of that, of resets, which
+# take 100 ms, a tenth), buffers (carveout_kvm: a quarter with the flag and without, in each
+# configuration) and, with CONFIG=dt, pools (carveout_unbind); as many, but 1000 at most, of
+# VMs that come and go (s2_rounds) and on n2 of loads of the carve-out module
+# (carveout_rounds); and each allocation failing once (s2_enomem, carveout_enomem). SEED=
+# repeats a run, ONLY= names programs, CONFIG= configurations, n1,n2 if not given, DEBUG=1
+# takes the kernel with KASAN, lockdep and kmemleak. What fails leaves the sequence of
+# operations that does; if nothing does, Documentation/stress.txt has the figures of the run
+# (stress-debug.txt, stress-s2_fuzz.txt, stress-dt.txt, and so on), unless that was SEED='s or
+# KERNEL='s. Beside other work it fails: some tests look at the clock.
 
 . "$(dirname "$0")/lib.sh"
 
 usual=n1,n2
-OPS=${OPS:-200000} ROUNDS=${ROUNDS:-1000} CONFIG=${CONFIG:-$usual}
+OPS=${OPS:-200000} ROUNDS=${ROUNDS:-10000} CONFIG=${CONFIG:-$usual}
 case $OPS$ROUNDS${SEED:-0} in
 *[!0-9]*) die "OPS=$OPS ROUNDS=$ROUNDS SEED=${SEED:-}: whole numbers are wanted" ;;
 esac
 # Of VMs and loads, which take longer
 few=$ROUNDS
 [ "$few" -le 1000 ] || few=1000
+# at_least_one N: none at all would be those that the test has by itself
+at_least_one() { echo $(($1 > 0 ? $1 : 1)); }
 configs=$(echo "$CONFIG" | tr ',' ' ')
 for c in $configs; do
 	one_of CONFIG "$c" "$(rig_configs both; echo dt)"
 done
+
+tests='s2_fuzz s2_enomem s2_rounds s2_out_of_memory vfio_barrier carveout_rounds carveout_enomem
+	carveout_kvm carveout_unbind'
+for t in $(echo "${ONLY:-}" | tr ',' ' '); do
+	one_of ONLY "$t" "$tests"
+done
+[ -z "${ONLY:-}" ] || tests=$(echo "$ONLY" | tr ',' ' ')
 
 "$RIG/tools.sh"
 lock
@@ -36,8 +47,6 @@ lock
 "$RIG/initramfs.sh" tests
 "$RIG/initramfs.sh" modules "$W/patched/$BUILD"
 
-tests='s2_fuzz s2_enomem s2_rounds s2_out_of_memory vfio_barrier carveout_rounds carveout_enomem
-	carveout_kvm carveout_unbind'
 # Nothing that is alive is stopped: a day
 limit=86400
 boots=
@@ -47,7 +56,9 @@ for c in $configs; do
 	list_for "$c" $tests | sed "
 		/^[0-9]* s2_fuzz /s|MT_OPS=[0-9]*|MT_OPS=$OPS${SEED:+ MT_SEED=$SEED}|
 		/^[0-9]* s2_/s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$few|
-		/^[0-9]* s2_/!s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$ROUNDS|
+		/^[0-9]* vfio_barrier /s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$(at_least_one $((ROUNDS / 8)))|
+		/^[0-9]* carveout_kvm /s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$(at_least_one $((ROUNDS / 4)))|
+		/^[0-9]* carveout_unbind /s|MT_ROUNDS=[0-9]*|MT_ROUNDS=$ROUNDS|
 		/^[0-9]* carveout_rounds /s|rounds [0-9][0-9]*|rounds $few|
 		s/^[0-9]* /$limit /" |
 		new_boot "$dir" "$W/patched/$BUILD" "$limit"
@@ -57,7 +68,7 @@ say "stress: $OPS operations and $ROUNDS rounds; how far it is: $LOGS/stress/*/p
 # shellcheck disable=SC2086	# paths of ours, without blanks
 "$RIG/boots.sh" $boots
 
-results=$W/stress.tsv
+results=$LOGS/stress/results
 for dir in $boots; do
 	"$RIG/report.sh" boot "$(basename "$dir")" "$dir"
 	# The seed, what was done, and, where it failed, what does
@@ -68,10 +79,23 @@ done >"$results"
 
 # The figures, with what they are of
 table() {
-	echo "make stress OPS=$OPS ROUNDS=$ROUNDS CONFIG=$CONFIG${DEBUG:+ DEBUG=1}"
+	echo "make stress OPS=$OPS ROUNDS=$ROUNDS CONFIG=$CONFIG${ONLY:+ ONLY=$ONLY}${DEBUG:+ DEBUG=1}"
 	echo "base $(head -n 1 "$W/source")"
 	echo "series $("$RIG/figures.sh" code)"
 	echo "emulator $("$(emulator_of n1)" --version | head -n 1), on $(nproc) CPUs"
+	echo
+	for dir in $boots; do
+		for t in $tests; do
+			output_of "$dir/port.log" "$t"
+		done
+	done | sed -n '
+		s/^# MT_OPS=\([0-9]*\) .*/s2_fuzz: \1 operations/p
+		s/^# \([A-Za-z0-9_ ]*\)[,:].* \([0-9]*\) rounds, .*/\1: \2 rounds/p
+		s/^# MT_ROUNDS=\([0-9]*\)$/VMs come and go: \1 VMs/p
+		s/^# \([0-9]*\) times out of memory$/out of memory: \1 times/p
+		s/^# .* less free after \([0-9]*\) rounds$/module loaded: \1 times/p' |
+		awk -F ': ' '{ n[$1] += $2 + 0; sub(/^[0-9]* /, "", $2); what[$1] = $2 }
+			END { for (w in n) printf "%-24s %8d %s\n", w, n[w], what[w] }' | sort
 	for dir in $boots; do
 		printf '\n%s\n' "$(basename "$dir")"
 		for t in $tests; do
@@ -91,7 +115,7 @@ for dir in $boots; do
 done
 table >"$LOGS/stress/table"
 cat "$LOGS/stress/table"
-doc=Documentation/stress${DEBUG:+-debug}
+doc=Documentation/stress${DEBUG:+-debug}${ONLY:+-$(echo "$ONLY" | tr ',' '-')}
 [ "$CONFIG" = $usual ] || doc=$doc-$(echo "$CONFIG" | tr ',' '-')
 doc=$doc.txt
 # What others can repeat by the line that it begins with

@@ -29,9 +29,6 @@ few=$ROUNDS
 # at_least_one N: none at all would be those that the test has by itself
 at_least_one() { echo $(($1 > 0 ? $1 : 1)); }
 configs=$(echo "$CONFIG" | tr ',' ' ')
-for c in $configs; do
-	one_of CONFIG "$c" "$(rig_configs both; echo dt)"
-done
 
 tests='s2_fuzz s2_enomem s2_rounds s2_out_of_memory vfio_barrier carveout_rounds carveout_enomem
 	carveout_kvm carveout_unbind'
@@ -39,6 +36,19 @@ for t in $(echo "${ONLY:-}" | tr ',' ' '); do
 	one_of ONLY "$t" "$tests"
 done
 [ -z "${ONLY:-}" ] || tests=$(echo "$ONLY" | tr ',' ' ')
+for c in $configs; do
+	one_of CONFIG "$c" "$(rig_configs both; echo dt)"
+	# shellcheck disable=SC2086	# names
+	list_for "$c" $tests | awk '{ print $2 }' | grep -qv '_load$' ||
+		die "CONFIG=$c: nothing of ONLY=${ONLY:-} is run there"
+done
+
+# said DIRECTORY: what these programs printed in a boot
+said() {
+	for s_test in $tests; do
+		output_of "$1/port.log" "$s_test"
+	done
+}
 
 "$RIG/tools.sh"
 lock
@@ -72,9 +82,7 @@ results=$LOGS/stress/results
 for dir in $boots; do
 	"$RIG/report.sh" boot "$(basename "$dir")" "$dir"
 	# The seed, what was done, and, where it failed, what does
-	for t in $tests; do
-		output_of "$dir/port.log" "$t" | sed -n "s|^# \([^ R]\)|$(basename "$dir"): \1|p" >&2
-	done
+	said "$dir" | sed -n "s|^# \([^ R]\)|$(basename "$dir"): \1|p" >&2
 done >"$results"
 
 # The figures, with what they are of
@@ -85,9 +93,7 @@ table() {
 	echo "emulator $("$(emulator_of n1)" --version | head -n 1), on $(nproc) CPUs"
 	echo
 	for dir in $boots; do
-		for t in $tests; do
-			output_of "$dir/port.log" "$t"
-		done
+		said "$dir"
 	done | sed -n '
 		s/^# MT_OPS=\([0-9]*\) .*/s2_fuzz: \1 operations/p
 		s/^# \([A-Za-z0-9_ ]*\)[,:].* \([0-9]*\) rounds, .*/\1: \2 rounds/p
@@ -104,9 +110,7 @@ table() {
 			took=$(awk -v t="$t" '$1 == "END" && $2 == t { print $4 }' "$dir/port.log")
 			[ -z "$took" ] || echo "$t $r $took"
 		done | awk '{ printf "%-22s %4d passed %4d failed %4d skipped %7d s\n", $1, $2, $3, $4, $5 }'
-		for t in $tests; do
-			output_of "$dir/port.log" "$t" | sed -n 's/^# \(.*: [0-9]* \(allocations\|rounds\), .*\)/  \1/p'
-		done
+		said "$dir" | sed -n 's/^# \(.*: [0-9]* \(allocations\|rounds\), .*\)/  \1/p'
 	done
 }
 "$RIG/report.sh" judge "$results" >"$results.judged"

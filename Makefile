@@ -48,8 +48,9 @@ help:
 	@echo
 	@echo 'BASE=$(BASE)     base kernel, a line of patches/bases'
 	@echo 'SERIES=$(lastword $(notdir $(sort $(wildcard patches/$(BASE)/*))))  the last series that is applied, built and tested'
-	@echo 'ONLY=         check: tests, gates or parts by name, with commas; a wrong one lists them'
-	@echo 'CONFIG=       check: configurations, lines of selftests/rig/configs'
+	@echo 'ONLY=         check: tests, gates or parts by name, with commas; a wrong one lists them;'
+	@echo '              stress: programs'
+	@echo 'CONFIG=       check and stress: configurations, lines of selftests/rig/configs'
 	@echo 'SEED=         stress: that of a run to repeat'
 	@echo 'AGAIN=1       check: again what has passed and has not changed'
 	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'

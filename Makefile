@@ -108,8 +108,8 @@ kernel-deb:
 
 overlay:
 	@mkdir -p $(CACHE)
-	@drivers/overlay.sh $(BASE_DTB) $(CACHE)/carveout-heap.dtbo $(or $(POOL),vm0) \
-		$(or $(POOL_BASE),0xc0000000) $(or $(POOL_SIZE),256M) $(POOL_SHARED)
+	@drivers/overlay.sh '$(BASE_DTB)' '$(CACHE)/carveout-heap.dtbo' '$(or $(POOL),vm0)' \
+		'$(or $(POOL_BASE),0xc0000000)' '$(or $(POOL_SIZE),256M)' '$(POOL_SHARED)'
 	@echo $(CACHE)/carveout-heap.dtbo
 
 headers_install:

@@ -7,7 +7,8 @@
 # 256 MiB from 0xc0000000 on, if nothing else is said. /reserved-memory must have the
 # #address-cells and #size-cells of the root, or the kernel ignores all reservations
 # of the board; they are not the same on all boards, which is why the board is looked
-# at. Numbers may have the suffixes K, M and G.
+# at; and for what has been reserved there, as the kernel gives a pool what another one
+# has reserved without a mapping, too. Numbers may have the suffixes K, M and G.
 
 set -eu
 
@@ -41,6 +42,7 @@ cells() {
 }
 
 [ $# -ge 2 ] || die "usage: overlay.sh <board.dtb> <overlay.dtbo> [<name> [<base> [<size> [shared]]]]"
+[ -n "$1" ] || die "no board: BASE_DTB=board.dtb, or /sys/firmware/fdt on the board itself"
 board=$1 out=$2 name=${3:-vm0}
 base=$(number "${4:-0xc0000000}")
 size=$(number "${5:-256M}")
@@ -58,6 +60,51 @@ expr "$name" : '[A-Za-z0-9_-][A-Za-z0-9._-]*$' >/dev/null || die "\"$name\" cann
 # What is left out has a default (Devicetree Specification, "#address-cells and #size-cells")
 ac=$(fdtget -d 2 "$board" / '#address-cells')
 sc=$(fdtget -d 1 "$board" / '#size-cells')
+# ranges PATH: addresses and sizes of a node's reg, one a line
+ranges() {
+	# shellcheck disable=SC2046	# numbers
+	set -- $(fdtget -t x "$board" "$1" reg 2>/dev/null)
+	while [ $# -ge $((ac + sc)) ]; do
+		a=0 s=0
+		for i in $(seq $((ac + sc))); do
+			if [ "$i" -le "$ac" ]; then a=$((a << 32 | 0x$1)); else s=$((s << 32 | 0x$1)); fi
+			shift
+		done
+		echo "$a $s"
+	done
+}
+# nodes PATH: those below it that are not disabled
+nodes() {
+	fdtget -l "$board" "$1" 2>/dev/null | while read -r n; do
+		case $(fdtget -d okay "$board" "${1%/}/$n" status) in
+		ok*) echo "$n" ;;
+		esac
+	done
+}
+# What the pool overlaps, but for an earlier one in its place
+nodes /reserved-memory | grep -vxF "carveout-pool@$(printf '%x' "$base")" | while read -r n; do
+	ranges "/reserved-memory/$n" | sed "s|\$| $n|"
+done | {
+	cat
+	dtc -q -I dtb -O dts "$board" |
+		sed -n 's|^/memreserve/[^0]*\(0x[0-9a-f]*\) \(0x[0-9a-f]*\);.*|\1 \2 /memreserve/|p'
+} | while read -r a s n; do
+	[ $((base >= a + s || base + size <= a)) = 1 ] ||
+		die "$board has reserved $(printf '0x%x bytes at 0x%x' "$s" "$a"), $n:" \
+			"a pool there would be memory that is somebody else's"
+done
+# A file may leave it to the firmware how much there is
+nodes / | sed -n '/^memory@/p; /^memory$/p' | while read -r n; do
+	ranges "/$n"
+done | {
+	found=
+	while read -r a s; do
+		[ $((base < a || base + size > a + s)) = 1 ] || found=1
+	done
+	[ -n "$found" ] || echo "overlay.sh: $board has no memory from $(printf '0x%x to 0x%x' \
+		"$base" $((base + size - 1))): is there, once the firmware has filled it in?" >&2
+}
+
 start=$(cells "$base" "$ac")
 length=$(cells "$size" "$sc")
 unit=$(printf '%x' "$base")

@@ -33,7 +33,18 @@ source=$("$RIG/qemu-source.sh")
 what=$(cat "${source%/*}/source")
 
 patches() { find "$series" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | sort; }
-key="$(echo "$what" | sha256sum | cut -c1-16) $(patches | xargs -d '\n' cat | sha256sum | cut -c1-16)"
+key_of_series() {
+	echo "$(echo "$what" | sha256sum | cut -c1-16) $(patches | xargs -d '\n' cat | sha256sum | cut -c1-16)"
+}
+key=$(key_of_series)
+# unexported: does the work tree have what is in no patch? Without tree.key, it is what
+# an apply() that was stopped has left there
+unexported() {
+	[ -d "$dir/tree" ] && [ -f "$dir/tree.key" ] && {
+		[ "$(git -C "$dir/tree" rev-parse memtype)" != "$(cat "$dir/tree.exported")" ] ||
+			[ -n "$(git -C "$dir/tree" status --porcelain -uno)" ]
+	}
+}
 
 # The source as one commit, the same everywhere, without what only the packaging has
 repository() {
@@ -49,9 +60,7 @@ repository() {
 	echo "$what" >"$dir/base"
 }
 [ "$(cat "$dir/base" 2>/dev/null)" = "$what" ] || {
-	[ ! -d "$dir/tree" ] ||
-		[ "$(cat "$dir/tree.exported" 2>/dev/null)" = "$(git -C "$dir/tree" rev-parse memtype)" ] ||
-		die "QEMU's source is another one, and $dir/tree has work that is not exported"
+	! unexported || die "QEMU's source is another one, and $dir/tree has work that is not exported"
 	quietly "making a repository of QEMU's source" "$log" repository >&2
 }
 
@@ -74,10 +83,9 @@ apply() {
 }
 
 tree() {
-	if [ -d "$dir/tree" ] &&
-		[ "$(git -C "$dir/tree" rev-parse memtype)" != "$(cat "$dir/tree.exported")" ]; then
+	if unexported; then
 		say "$dir/tree has work that is not exported: left as it is" >&2
-	elif [ "$(cat "$dir/tree.key" 2>/dev/null)" != "$key" ]; then
+	elif [ ! -d "$dir/tree" ] || [ "$(cat "$dir/tree.key" 2>/dev/null)" != "$key" ]; then
 		rm -f "$dir/tree.key"
 		apply "$dir/tree"
 		git -C "$dir/tree" checkout -q -B memtype
@@ -94,6 +102,7 @@ export_to() {
 		die "$from has no branch memtype on top of base"
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp"' EXIT
+	trap 'exit 130' INT TERM HUP
 	GIT_COMMITTER_NAME=series GIT_COMMITTER_EMAIL=series@localhost \
 		git -C "$from" -c core.abbrev=12 -c core.quotePath=false format-patch -q \
 		--numbered --cover-letter --zero-commit --no-signature --base=base \
@@ -102,7 +111,10 @@ export_to() {
 	mkdir -p "$1"
 	find "$1" -maxdepth 1 -name '[0-9]*.patch' -delete
 	cp "$tmp"/*.patch "$1"
-	[ "$from" != "$dir/tree" ] || git -C "$from" rev-parse memtype >"$dir/tree.exported"
+	if [ "$from" = "$dir/tree" ] && [ "$1" = "$series" ]; then
+		git -C "$from" rev-parse memtype >"$dir/tree.exported"
+		key_of_series >"$dir/tree.key"
+	fi
 	echo "$1: $(find "$1" -name '[0-9]*.patch' ! -name '0000-*' | wc -l) patches"
 }
 

@@ -12,6 +12,7 @@
 series=$TOP/patches/qemu-10.0
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 unset TREE
 tree=$("$RIG/qemu.sh" tree)
 [ "$(git -C "$tree" rev-parse memtype)" = "$(cat "$CACHE/qemu/tree.exported")" ] || {

@@ -19,6 +19,7 @@ tree=${TREE:-$W/tree} to=${1:-$PATCHES} refs=${RIG_REFS:-refs/heads}
 RIG_QUIET=1 "$RIG/base.sh" >/dev/null
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 
 # The base is the newest commit that has the base kernel's content; the commit
 # itself may be another one in a tree that is not ours.
@@ -72,4 +73,8 @@ for s in $(series_upto); do
 	find "$to/$s" -maxdepth 1 -name '[0-9]*.patch' -delete
 	find "$tmp/$s" -name '*.patch' -exec cp {} "$to/$s/" \;
 	echo "$to/$s: $(find "$tmp/$s" -name '*.patch' ! -name '0000-*' | wc -l) patches"
+done
+# For tree.sh: all that is there is exported
+[ "$tree" != "$W/tree" ] || [ "$to" != "$PATCHES" ] || for s in $(series_upto); do
+	echo "$(series_key "$s") $(git -C "$tree" rev-parse "$refs/$s")" >"$(state_of "$tree" "$s")"
 done

@@ -89,6 +89,16 @@ series_before() {
 series_files() {
 	find "$PATCHES/$1" -maxdepth 1 -name '[0-9]*.patch' ! -name '0000-*' | sort
 }
+# series_key SERIES: which patches make it, those of the series before it among them
+series_key() {
+	for k in $(series_upto "$1"); do
+		echo "$k"
+		series_files "$k" | xargs -r -d '\n' sha256sum | cut -d' ' -f1
+	done | { echo "$RIG_KEY"; cat; } | sha256sum | cut -d' ' -f1
+}
+# state_of TREE SERIES: the file that says which patches a work tree has, by that key, and
+# the commit that came of them
+state_of() { git -C "$1" rev-parse --path-format=absolute --git-path "rig-$2"; }
 
 # why_not TREE PATCH LOG NAME: which patch git am did not take there, and where
 why_not() {

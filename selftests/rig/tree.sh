@@ -24,25 +24,16 @@ add() { git -C "$W/src" worktree prune && git -C "$W/src" worktree add -q --deta
 [ -d "$dir" ] || quietly "making a work tree" "$log" add >&2
 git -C "$dir" config rebase.updateRefs true
 
-# The state file of a series says which patches were applied, those of the series
-# before it among them, and what came of it.
-state_of() { git -C "$dir" rev-parse --path-format=absolute --git-path "rig-$1"; }
 head_of() { git -C "$dir" rev-parse -q --verify "$refs/$1" || echo none; }
-key_of() {
-	for k in $(series_upto "$1"); do
-		echo "$k"
-		series_files "$k" | xargs -r -d '\n' sha256sum | cut -d' ' -f1
-	done | { echo "$RIG_KEY"; cat; } | sha256sum | cut -d' ' -f1
-}
 
 done=base missing=
 for s in $(series_upto); do
-	state=$(state_of "$s")
+	state=$(state_of "$dir" "$s")
 	if [ -f "$state" ] && [ "${1:-tree}" = tree ]; then
 		# What is there and was not exported stays
 		if [ "$(sed 's/^.* //' "$state")" != "$(head_of "$s")" ] ||
 			[ -n "$(git -C "$dir" status --porcelain -uno)" ]; then
-			[ "$(sed 's/ [^ ]*$//' "$state")" = "$(key_of "$s")" ] ||
+			[ "$(sed 's/ [^ ]*$//' "$state")" = "$(series_key "$s")" ] ||
 				die "$dir has work that is not exported, and patches/$BASE has" \
 					"changed since: 'make export', or remove it"
 			say "$dir has work that is not exported: left as it is" >&2
@@ -51,7 +42,7 @@ for s in $(series_upto); do
 		fi
 	fi
 	if [ -z "$missing" ] && [ -f "$state" ] &&
-		[ "$(cat "$state")" = "$(key_of "$s") $(head_of "$s")" ]; then
+		[ "$(cat "$state")" = "$(series_key "$s") $(head_of "$s")" ]; then
 		done=$refs/$s
 	else
 		missing="$missing $s"
@@ -66,7 +57,7 @@ if [ -n "$missing" ]; then
 	[ "${1:-tree}" != apply ] || git -C "$dir" clean -q -fd
 fi
 for s in $missing; do
-	rm -f "$(state_of "$s")"
+	rm -f "$(state_of "$dir" "$s")"
 	# The committer is fixed and its date is the author's, so that the same series
 	# makes the same commits everywhere. git am takes no fuzz.
 	for p in $(series_files "$s"); do
@@ -79,7 +70,7 @@ for s in $missing; do
 		}
 	done
 	git -C "$dir" update-ref "$refs/$s" HEAD
-	echo "$(key_of "$s") $(head_of "$s")" >"$(state_of "$s")"
+	echo "$(series_key "$s") $(head_of "$s")" >"$(state_of "$dir" "$s")"
 done
 if [ "${1:-tree}" = tree ]; then
 	[ -z "$missing" ] || git -C "$dir" checkout -q "$SERIES"

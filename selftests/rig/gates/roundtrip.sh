@@ -12,6 +12,7 @@
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 RIG_REFS=refs/rig TREE=$W/apply "$RIG/export.sh" "$tmp/new"
 mkdir "$tmp/old"
 for s in $(series_upto); do

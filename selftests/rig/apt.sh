@@ -75,7 +75,7 @@ apt_version() {
 }
 
 # unpack_arm64 DIRECTORY PACKAGE...: the files of arm64 packages of this system's
-# suite, not installed
+# suite, not installed; DIRECTORY/complete once it has all of them
 unpack_arm64() {
 	d=$1
 	shift
@@ -83,11 +83,13 @@ unpack_arm64() {
 	apt_root "$suite-arm64" arm64 "$suite"
 	apt_get "$suite-arm64" update
 	mkdir -p "$CACHE/dl" "$d"
+	rm -f "$d/complete"
 	for p in "$@"; do
 		(cd "$CACHE/dl" && rm -f "${p}"_*.deb &&
 			apt_get "$suite-arm64" download "$p")
 		dpkg-deb -x "$CACHE/dl/${p}"_*.deb "$d"
 	done
+	touch "$d/complete"
 }
 
 # apt_bare NAME: nothing is installed there, whatever this system has

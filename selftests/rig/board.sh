@@ -43,11 +43,12 @@ helpers='kvm_features vfio_memory_bar'
 # A test has this long, where a machine is as slow as an emulated one
 timeout=600
 
-tarball() {
+tarball() (
 	tree=$W/patched built=$W/patched/$BUILD
 	mkdir -p "$board"
 	root=$(mktemp -d)
 	trap 'rm -rf "$root"' EXIT
+	trap 'exit 130' INT TERM HUP
 	to=$root/$name
 	mkdir -p "$to/kselftest"
 	from=$tree/tools/testing/selftests
@@ -108,7 +109,7 @@ tarball() {
 	tar -C "$root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=ustar \
 		-c "$name" | gzip -9n >"$tarball.new"
 	mv "$tarball.new" "$tarball"
-}
+)
 
 make() {
 	"$RIG/tools.sh" package
@@ -127,13 +128,14 @@ plan() {
 	quietly "making the tarball" "$LOGS/board.log" tarball >&2
 	# With it: what is done there, and a module that is of another kernel than Debian's
 	root=$(mktemp -d)
+	trap 'rm -rf "$root"' EXIT
+	trap 'exit 130' INT TERM HUP
 	mkdir "$root/board"
 	cp "$tarball" "$root/board/"
 	install -m 755 "$RIG/board-guest.sh" "$root/board/guest"
 	ko=$(find "$W/patched/$BUILD/rig-modules" -name memtype_test.ko)
 	aarch64-linux-gnu-strip -g -o "$root/board/memtype_test.ko" "$ko"
 	pack "$root" "$board/board.cpio"
-	rm -rf "$root"
 	# cpu max, which has large pages, is slower than the others
 	slow=${RIG_PAGES:+2}
 	slow=${slow:-1}

@@ -111,7 +111,7 @@ awk '/^CONFIG_/ { o = $1; sub(/=.*/, "", o); last[o] = $0 }
 }
 
 # libvfio, which the series links KVM's tests with, is linked with libuuid
-[ -f "$LIBUUID/usr/include/uuid/uuid.h" ] ||
+[ -f "$LIBUUID/complete" ] ||
 	quietly "fetching libuuid for arm64" "$log" \
 		unpack_arm64 "$LIBUUID" uuid-dev
 selftests() {

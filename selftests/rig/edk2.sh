@@ -9,6 +9,6 @@
 lock
 
 fd=$CACHE/efi/usr/share/qemu-efi-aarch64/QEMU_EFI.fd
-[ -f "$fd" ] || quietly "fetching EDK2" "$CACHE/efi.log" \
+[ -f "$CACHE/efi/complete" ] || quietly "fetching EDK2" "$CACHE/efi.log" \
 	unpack_arm64 "$CACHE/efi" qemu-efi-aarch64 >&2
 echo "$fd"

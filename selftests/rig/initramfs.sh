@@ -19,6 +19,7 @@ log=$LOGS/initramfs-$what.log
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+trap 'exit 130' INT TERM HUP
 
 # done_as KEY: is the archive that there is made from that?
 done_as() { [ "$(cat "$out/.rig-$what" 2>/dev/null)" = "$1" ]; }
@@ -26,7 +27,7 @@ done_as() { [ "$(cat "$out/.rig-$what" 2>/dev/null)" = "$1" ]; }
 tests() {
 	# The user space: Debian's busybox-static for arm64, unpacked, not installed.
 	busybox=$CACHE/busybox/bin/busybox
-	[ -x "$busybox" ] || quietly "fetching busybox for arm64" "$log" \
+	[ -f "$CACHE/busybox/complete" ] || quietly "fetching busybox for arm64" "$log" \
 		unpack_arm64 "$CACHE/busybox" busybox-static
 
 	# What they are compiled and linked with: headers and libraries, not the kernel

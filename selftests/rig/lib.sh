@@ -177,8 +177,10 @@ plan_boot() {
 judge_boot() {
 	"$RIG/report.sh" boot "$1" "$2" >"$2/results"
 	cat "$2/results"
-	[ ! -f "$2/key" ] || "$RIG/report.sh" judge "$2/results" | grep -q '^fail' ||
+	if [ -f "$2/key" ] && "$RIG/report.sh" judge "$2/results" >"$2/judged" &&
+		! grep -q '^fail' "$2/judged"; then
 		mv "$2/key" "$2/passed"
+	fi
 }
 # label_of CONFIGURATION: what its results are called; the series where it is not
 # all of them that the kernel has

@@ -17,6 +17,7 @@ check "$@" >>"$RIG_SPARSE_LOG"
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 case $src in
 /*) abs=$src ;;
 *) abs=$PWD/$src ;;

@@ -11,6 +11,7 @@
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
 tree=$tmp/linux
 git clone -q --shared --no-checkout --single-branch -b base "$W/src" "$tree"
 git -C "$tree" sparse-checkout set --no-cone /virt/kvm/ /arch/arm64/kvm/

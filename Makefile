@@ -29,7 +29,7 @@ help:
 	@echo 'make qemu     cross-build QEMU with its series (VGA in the carve-out) for arm64'
 	@echo 'make qemu-tree  qemu-export  the same as tree and export for that series'
 	@echo 'make qemu-test  each commit of it builds, and QEMU'"'"'s own tests pass as without it'
-	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak'
+	@echo 'make debug    check on a kernel with KASAN, lockdep and kmemleak, or DEBUG=kcsan: hours'
 	@echo 'make pages    check on kernels with pages of 16 and 64 KiB, and with 52 bits of address'
 	@echo 'make module   the carve-out module, for the kernel whose build is in KDIR'
 	@echo 'make board    one tarball with all tests and the module, for a machine that is not this one'
@@ -52,6 +52,7 @@ help:
 	@echo '              stress: programs'
 	@echo 'CONFIG=       check and stress: configurations, lines of selftests/rig/configs'
 	@echo 'SEED=         stress: that of a run to repeat'
+	@echo 'DEBUG=        stress: 1 or kcsan, the kernels of make debug; mutants: kcsan, those for it'
 	@echo 'AGAIN=1       check: again what has passed and has not changed'
 	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'
 	@echo 'UPDATE=1      look for a newer point release of the base'
@@ -80,7 +81,7 @@ bisect:
 	@$(RIG)/tools.sh && $(RIG)/gates.sh bisect
 
 debug:
-	@DEBUG=1 $(RIG)/check.sh
+	@DEBUG=$(or $(DEBUG),1) $(RIG)/check.sh
 
 pages:
 	@$(RIG)/check.sh pages

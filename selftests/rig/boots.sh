@@ -10,7 +10,7 @@
 
 # One of them, from xargs
 if [ "$1" = one ]; then
-	took=$CACHE/took/boot-$(echo "${2#"$LOGS/"}" | tr '/' '-')
+	took=$CACHE/took/boot${debug:+-$debug}-$(echo "${2#"$LOGS/"}" | tr '/' '-')
 	last=$(cat "$took" 2>/dev/null || :)
 	say "  ${2#"$LOGS/"}: boots${last:+ (last time $last s)}"
 	t=$(date +%s)

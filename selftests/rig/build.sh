@@ -6,8 +6,8 @@
 # Builds a kernel with its modules, headers and KVM selftests, and our
 # modules against it: the base kernel, or the series up to SERIES (or to COMMIT). The
 # configuration is tinyconfig plus the fragments of arch-arm64/configs, every
-# line of which must survive. DEBUG=1 adds debug.config, in a directory of its
-# own, and PAGES=, the name of a fragment of selftests/rig/pages, another size of
+# line of which must survive. DEBUG=1 adds debug.config, DEBUG=kcsan debug-kcsan.config,
+# in a directory of its own, and PAGES=, the name of a fragment of selftests/rig/pages, another size of
 # pages in another one. RIG_ONLY=: make these targets of the kernel, objects or directories
 # ("selftests": KVM's and vfio's selftests), and link no kernel.
 
@@ -47,7 +47,7 @@ fragments=$configs/base.config
 		"no $PAGES.config"
 	fragments="$fragments $RIG/pages/$PAGES.config"
 }
-[ -z "${DEBUG:-}" ] || fragments="$fragments $configs/debug.config"
+[ -z "$debug" ] || fragments="$fragments $configs/$debug.config"
 # What must survive; the options of a series only where all of it is applied
 required=$fragments
 if [ "$which" = patched ]; then
@@ -160,7 +160,7 @@ if [ -n "${RIG_ONLY:-}" ]; then
 	esac
 	exit 0
 fi
-quietly "building the $which kernel${PAGES:+, $PAGES}" "$log" kmake Image modules
+quietly "building the $which kernel${PAGES:+, $PAGES}${debug:+, $debug}" "$log" kmake Image modules
 # Of programs there is nothing that depends on the size of pages
 if [ -n "${PAGES:-}" ]; then
 	cp "$tree/build/own-tests" "$out/own-tests"

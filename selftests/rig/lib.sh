@@ -14,7 +14,6 @@ BASE=${BASE:-v7.3}
 PATCHES=$TOP/patches/$BASE
 V=${V:-0}
 JOBS=$(nproc)
-BUILD=build${PAGES:+-$PAGES}${DEBUG:+-debug}
 LIBUUID=$CACHE/libuuid
 LIBUUID_CFLAGS="-idirafter $LIBUUID/usr/include"
 LIBUUID_LDFLAGS=-L$LIBUUID/usr/lib/aarch64-linux-gnu
@@ -43,6 +42,16 @@ die() {
 	exit 1
 }
 
+# A kernel with debugging options has a directory and logs of its own. The name of its
+# fragment in arch-arm64/configs, too
+case ${DEBUG:-} in
+'') debug= ;;
+1) debug=debug ;;
+kcsan) debug="debug-kcsan" ;;
+*) die "DEBUG=$DEBUG: there are DEBUG=1, for KASAN, lockdep and kmemleak, and DEBUG=kcsan" ;;
+esac
+BUILD=build${PAGES:+-$PAGES}${debug:+-$debug}
+
 # One base kernel has one directory; KERNEL=/path has one for each state of it.
 if [ -z "${RIG_KEY:-}" ]; then
 	RIG_KEY=$BASE
@@ -58,7 +67,7 @@ if [ -z "${RIG_KEY:-}" ]; then
 	export RIG_KEY
 fi
 W=$CACHE/$RIG_KEY
-LOGS=$W/logs${DEBUG:+-debug}
+LOGS=$W/logs${debug:+-$debug}
 
 # The series of the base kernel, in the order in which they go on top of each
 # other: the directories of patches/<base>

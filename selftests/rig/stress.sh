@@ -11,10 +11,11 @@
 # VMs that come and go (s2_rounds) and on n2 of loads of the carve-out module
 # (carveout_rounds); and each allocation failing once (s2_enomem, carveout_enomem). SEED=
 # repeats a run, ONLY= names programs, CONFIG= configurations, n1,n2 if not given, DEBUG=1
-# takes the kernel with KASAN, lockdep and kmemleak. What fails leaves the sequence of
-# operations that does; if nothing does, Documentation/stress.txt has the figures of the run
-# (stress-debug.txt, stress-s2_fuzz.txt, stress-dt.txt, and so on), unless that was SEED='s or
-# KERNEL='s. Beside other work it fails: some tests look at the clock.
+# takes the kernel with KASAN, lockdep and kmemleak, DEBUG=kcsan the one that looks for data
+# races. What fails leaves the sequence of operations that does; if nothing does,
+# Documentation/stress.txt has the figures of the run (stress-debug.txt, stress-s2_fuzz.txt,
+# stress-dt.txt, and so on), unless that was SEED='s or KERNEL='s. Beside other work it fails:
+# some tests look at the clock.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -87,7 +88,7 @@ done >"$results"
 
 # The figures, with what they are of
 table() {
-	echo "make stress OPS=$OPS ROUNDS=$ROUNDS CONFIG=$CONFIG${ONLY:+ ONLY=$ONLY}${DEBUG:+ DEBUG=1}"
+	echo "make stress OPS=$OPS ROUNDS=$ROUNDS CONFIG=$CONFIG${ONLY:+ ONLY=$ONLY}${DEBUG:+ DEBUG=$DEBUG}"
 	echo "base $(head -n 1 "$W/source")"
 	echo "series $("$RIG/figures.sh" code)"
 	echo "emulator $("$(emulator_of n1)" --version | head -n 1), on $(nproc) CPUs"
@@ -119,7 +120,7 @@ for dir in $boots; do
 done
 table >"$LOGS/stress/table"
 cat "$LOGS/stress/table"
-doc=Documentation/stress${DEBUG:+-debug}${ONLY:+-$(echo "$ONLY" | tr ',' '-')}
+doc=Documentation/stress${debug:+-$debug}${ONLY:+-$(echo "$ONLY" | tr ',' '-')}
 [ "$CONFIG" = $usual ] || doc=$doc-$(echo "$CONFIG" | tr ',' '-')
 doc=$doc.txt
 # What others can repeat by the line that it begins with

@@ -5,7 +5,9 @@
  * KVM maps as much as the host's leaf has, and what it looks at is the page that the
  * guest has accessed. In a flagged slot it looks at both ends of the leaf as well: one
  * that has RAM there, which is cacheable in the linear map, must be refused, wherever
- * it is accessed, though that page is not RAM.
+ * it is accessed, though that page is not RAM. Without the flag, such a leaf is mapped
+ * page by page: KVM cleans RAM by its address in the linear map, which the rest of a
+ * block need not have.
  *
  * The rig's device tree reserves a piece of RAM that begins and ends in the middle of
  * 2 MiB (rig-pools.dtso). Memory of ZONE_DEVICE comes and goes in 2 MiB, so that with
@@ -64,8 +66,23 @@ static void find_reserved(u64 *start, u64 *end)
 	mt_skip("no reserved memory that begins and ends inside of a block");
 }
 
-/* @phys is not RAM, @leaf around it has some */
-static void check_leaf(u64 leaf, u64 phys)
+/* Of RAM and something else in one leaf, each page is mapped by what it is, and alone */
+static void check_pages(struct kvm_vm *vm, struct kvm_vcpu *vcpu, void *hva, u64 first,
+			u64 second)
+{
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, 0, hva), 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+	mt_access_ok(vcpu, MT_LDR, first, 0);
+	mt_expect_type(vm, first, S2_NC, NULL);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), 1);
+	mt_access_ok(vcpu, MT_LDR, second, 0);
+	mt_expect_type(vm, second, S2_NC, NULL);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, MT_PAGE), 2);
+	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), 2);
+}
+
+/* @phys is not RAM, @ram is, and @leaf has both */
+static void check_leaf(u64 leaf, u64 phys, u64 ram)
 {
 	const struct memtype_test_config config = {
 		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,
@@ -89,12 +106,8 @@ static void check_leaf(u64 leaf, u64 phys)
 	mt_expect_memory_fault(vcpu, MT_LDR, gpa, KVM_MEMORY_EXIT_FLAG_MEMTYPE);
 	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, 0), 0);
 
-	/* It is for what the flag asks: without it, the page decides for all of it */
-	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, 0, hva), 0);
-	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
-	mt_access_ok(vcpu, MT_LDR, gpa, 0);
-	mt_expect_type(vm, gpa, S2_NC, NULL);
-	TEST_ASSERT_EQ(s2_count(vm, MT_GPA, SIZE, SIZE), 1);
+	check_pages(vm, vcpu, hva, gpa, MT_GPA + ram - leaf);
+	check_pages(vm, vcpu, hva, MT_GPA + ram - leaf, gpa);
 
 	kvm_vm_free(vm);
 	munmap(hva, SIZE);
@@ -107,7 +120,7 @@ MT_TEST(first_is_ram)
 
 	mt_require_noncacheable();
 	find_reserved(&start, &end);
-	check_leaf(start & ~(SIZE - 1), start);
+	check_leaf(start & ~(SIZE - 1), start, start - MT_PAGE);
 }
 
 MT_TEST(last_is_ram)
@@ -116,7 +129,7 @@ MT_TEST(last_is_ram)
 
 	mt_require_noncacheable();
 	find_reserved(&start, &end);
-	check_leaf(end & ~(SIZE - 1), end & ~(SIZE - 1));
+	check_leaf(end & ~(SIZE - 1), end & ~(SIZE - 1), end);
 }
 
 /* The same where no end is: the flag takes it, with one leaf */

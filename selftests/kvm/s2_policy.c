@@ -586,6 +586,56 @@ MT_TEST(flag_write_protected)
 	check_write_protected(KVM_MEM_NONCACHEABLE);
 }
 
+/*
+ * That the fault handler succeeds need not mean that the entry is writable now, nor that
+ * it never will be.
+ */
+static void check_asked(u32 flag, int want_errno)
+{
+	const struct memtype_test_config config = {
+		.pte_type = MEMTYPE_TEST_NC, .vma_type = MEMTYPE_TEST_NC,
+		.flags = MEMTYPE_TEST_MKWRITE | flag,
+	};
+	struct s2_range range;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	void *hva;
+	int fd;
+
+	mt_require_pfnmap();
+	vm = mt_vm_create(&vcpu, SIZE);
+	fd = mt_test_open(&config);
+	hva = mt_mmap(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	MT_EXPECT_ERRNO(mt_set_slot(vm, 0, MT_GPA, SIZE, hva), 0);
+
+	/* An entry that is there, and one that is not */
+	mt_access_ok(vcpu, MT_LDR, MT_GPA, 0);
+	MT_EXPECT_ERRNO(mt_access(vcpu, MT_STR, MT_GPA, 1).run_errno, want_errno);
+	MT_EXPECT_ERRNO(mt_access(vcpu, MT_STR, MT_GPA + MT_PAGE, 2).run_errno, want_errno);
+	mt_access_ok(vcpu, MT_LDR, MT_GPA, 0);
+	TEST_ASSERT(s2_find(vm, MT_GPA, &range) && range.writable == !want_errno,
+		    "The guest can%s write", want_errno ? "" : " not");
+	TEST_ASSERT_EQ(mt_host_pte(fd, hva).writable, !want_errno);
+	if (!want_errno) {
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)hva), 1);
+		TEST_ASSERT_EQ(READ_ONCE(*(u64 *)(hva + MT_PAGE)), 2);
+	}
+
+	kvm_vm_free(vm);
+	munmap(hva, SIZE);
+	close(fd);
+}
+
+MT_TEST(write_reluctant)
+{
+	check_asked(MEMTYPE_TEST_RELUCTANT, 0);
+}
+
+MT_TEST(write_stubborn)
+{
+	check_asked(MEMTYPE_TEST_STUBBORN, EFAULT);
+}
+
 /* What has been copied on write is RAM, the rest is still the driver's */
 MT_TEST(private_cow)
 {

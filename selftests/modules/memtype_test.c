@@ -73,6 +73,7 @@ struct memtype_file {
 	DECLARE_BITMAP(in_ram, MEMTYPE_TEST_RAM_PAGES);	/* protected by evict_lock */
 	struct completion released;	/* behind MEMTYPE_TEST_BUSY */
 	atomic_t interrupted;
+	atomic_t asked;		/* behind MEMTYPE_TEST_RELUCTANT */
 };
 
 static int memtype_alias_get(void)
@@ -202,6 +203,12 @@ static vm_fault_t memtype_huge_fault(struct vm_fault *vmf, unsigned int order)
 
 static vm_fault_t memtype_pfn_mkwrite(struct vm_fault *vmf)
 {
+	struct memtype_file *mf = vmf->vma->vm_file->private_data;
+	u32 flags = mf->config.flags;
+
+	if (flags & MEMTYPE_TEST_STUBBORN ||
+	    (flags & MEMTYPE_TEST_RELUCTANT && atomic_inc_return(&mf->asked) % 3))
+		return VM_FAULT_NOPAGE;
 	return 0;
 }
 
@@ -275,6 +282,9 @@ static int memtype_check_config(const struct memtype_test_config *config)
 		return -EINVAL;
 	if (config->flags & MEMTYPE_TEST_POPULATE &&
 	    config->flags & MEMTYPE_TEST_MKWRITE)
+		return -EINVAL;
+	if (config->flags & (MEMTYPE_TEST_RELUCTANT | MEMTYPE_TEST_STUBBORN) &&
+	    !(config->flags & MEMTYPE_TEST_MKWRITE))
 		return -EINVAL;
 	if (config->flags & MEMTYPE_TEST_RAM &&
 	    config->flags & (MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_PMD))

@@ -51,11 +51,20 @@
  */
 #define MEMTYPE_TEST_BUSY	_BITUL(8)
 
+/*
+ * With MEMTYPE_TEST_MKWRITE: ->pfn_mkwrite() leaves the entry as it is, and says that
+ * all is well, as core mm does where the entry has changed meanwhile; two times of
+ * three, or each time.
+ */
+#define MEMTYPE_TEST_RELUCTANT	_BITUL(9)
+#define MEMTYPE_TEST_STUBBORN	_BITUL(10)
+
 #define MEMTYPE_TEST_FLAGS	(MEMTYPE_TEST_GRANT | MEMTYPE_TEST_PMD |	\
 				 MEMTYPE_TEST_POPULATE | MEMTYPE_TEST_MKWRITE |	\
 				 MEMTYPE_TEST_ALIAS | MEMTYPE_TEST_RAM |	\
 				 MEMTYPE_TEST_EVICTABLE | MEMTYPE_TEST_ANYWHERE |	\
-				 MEMTYPE_TEST_BUSY)
+				 MEMTYPE_TEST_BUSY | MEMTYPE_TEST_RELUCTANT |	\
+				 MEMTYPE_TEST_STUBBORN)
 
 /* Size of the part behind MEMTYPE_TEST_ALIAS, at the end of the range */
 #define MEMTYPE_TEST_ALIAS_SIZE	(4 << 20)

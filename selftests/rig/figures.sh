@@ -24,6 +24,7 @@ code() {
 	{
 		# shellcheck disable=SC2016	# of awk
 		find "$PATCHES" -name '[0-9]*.patch' | sort | xargs -d '\n' awk '
+			FNR == 1 { p = 0 }
 			/^diff --git / { p = $3 ~ /^a\/(arch|virt|mm|include|drivers)\// }
 			/^-- $/ { p = 0 }
 			p && /^[-+]/ && !/^(---|\+\+\+)/'

@@ -134,6 +134,125 @@ static int carveout_publish(struct carveout_claim *claim, struct device *parent,
 }
 
 /*
+ * Is there RAM at base for the firmware, where does it end, and is it nobody's? By what
+ * firmware calls what it has reserved for its own, it may know that of a pool as well.
+ */
+static bool carveout_firmware_ram(phys_addr_t base, bool reserved, phys_addr_t *ram_end)
+{
+	struct device_node *np = NULL;
+	struct resource res;
+	int i;
+
+#ifdef CONFIG_EFI
+	if (efi_enabled(EFI_MEMMAP)) {
+		efi_memory_desc_t *md;
+
+		for_each_efi_memory_desc(md) {
+			phys_addr_t last = md->phys_addr + (md->num_pages << EFI_PAGE_SHIFT) - 1;
+
+			if (base < md->phys_addr || base > last)
+				continue;
+			*ram_end = last;
+			/* The kernel still uses some of what loaders have left */
+			return md->attribute & EFI_MEMORY_WB &&
+			       (reserved || md->type == EFI_CONVENTIONAL_MEMORY);
+		}
+		return false;
+	}
+#endif
+
+	for_each_node_by_type(np, "memory") {
+		/* Of secure RAM, for one, a disabled node tells */
+		if (!of_device_is_available(np))
+			continue;
+		for (i = 0; !of_address_to_resource(np, i, &res); i++) {
+			if (base >= res.start && base <= res.end) {
+				*ram_end = res.end;
+				of_node_put(np);
+				return true;
+			}
+		}
+	}
+
+	return false;
+}
+
+/*
+ * The device tree's reserved memory belongs to those who reserved it, secure firmware
+ * among them; what is for pools has a device that says so, and a node: @own. The kernel
+ * lets another one overlap it.
+ */
+static int carveout_not_reserved(phys_addr_t base, phys_addr_t end, struct device_node *own,
+				 char *why, size_t len)
+{
+	struct device_node *parent __free(device_node) =
+		of_find_node_by_path("/reserved-memory");
+	struct reserved_mem *rmem;
+	phys_addr_t start, last;
+	struct resource res;
+	int i;
+
+	/* What has no node, as in device trees of old */
+	for (i = 0; carveout_arch_fdt_reserved(i, &start, &last); i++) {
+		if (base <= last && end >= start) {
+			snprintf(why, len, "it overlaps a /memreserve/, %pa to %pa", &start, &last);
+			return -EBUSY;
+		}
+	}
+
+	if (!parent)
+		return 0;
+
+	for_each_available_child_of_node_scoped(parent, np) {
+		bool taken = false;
+
+		if (np == own)
+			continue;
+		for (i = 0; !taken && !of_address_to_resource(np, i, &res); i++)
+			taken = base <= res.end && end >= res.start;
+
+		/* One without an address of its own has been given one */
+		rmem = taken ? NULL : of_reserved_mem_lookup(np);
+		if (rmem && rmem->size) {
+			res = DEFINE_RES_MEM(rmem->base, rmem->size);
+			taken = base <= res.end && end >= res.start;
+		}
+
+		if (taken) {
+			snprintf(why, len, "it overlaps the reserved memory %pOFn, %pr",
+				 np, &res);
+			return -EBUSY;
+		}
+	}
+
+	return 0;
+}
+
+/* Nobody's RAM, for firmware and device tree, but for the node that it is the pool of */
+static int carveout_check_range(phys_addr_t base, u64 size, struct device_node *own,
+				char *why, size_t len)
+{
+	phys_addr_t start = base, end = base + size - 1, ram_end;
+	int ret;
+
+	ret = carveout_not_reserved(base, end, own, why, len);
+	if (ret)
+		return ret;
+
+	for (; start <= end; start = ram_end + 1) {
+		if (!carveout_firmware_ram(start, own, &ram_end)) {
+			snprintf(why, len, "%pa is not %sRAM for the firmware", &start,
+				 own ? "" : "free ");
+			return -EINVAL;
+		}
+		if (ram_end >= end)
+			break;
+	}
+
+	return 0;
+}
+
+/*
  * The range of the device's memory-region, which has to be a static reservation
  * without a mapping that opts in: what else carries no-map is somebody's, and its
  * owner has not been asked.
@@ -173,6 +292,8 @@ static int carveout_dt_range(struct device *dev, struct reserved_mem *range,
 		snprintf(why, len, "%pOFn was not reserved as it says, %pr, at boot", np, &res);
 		return -EINVAL;
 	}
+	if (carveout_check_range(rmem->base, rmem->size, np, why, len))
+		return -EINVAL;
 
 	*range = *rmem;
 	if (of_property_read_string(dev->of_node, "label", name))
@@ -234,119 +355,21 @@ static struct platform_driver carveout_driver = {
 	},
 };
 
-/* Is there RAM at base that is nobody's for the firmware, and where does it end? */
-static bool __init carveout_firmware_ram(phys_addr_t base, phys_addr_t *ram_end)
-{
-	struct device_node *np = NULL;
-	struct resource res;
-	int i;
-
-#ifdef CONFIG_EFI
-	if (efi_enabled(EFI_MEMMAP)) {
-		efi_memory_desc_t *md;
-
-		for_each_efi_memory_desc(md) {
-			phys_addr_t last = md->phys_addr + (md->num_pages << EFI_PAGE_SHIFT) - 1;
-
-			if (base < md->phys_addr || base > last)
-				continue;
-			*ram_end = last;
-			/* The kernel still uses some of what loaders have left */
-			return md->type == EFI_CONVENTIONAL_MEMORY &&
-			       md->attribute & EFI_MEMORY_WB;
-		}
-		return false;
-	}
-#endif
-
-	for_each_node_by_type(np, "memory") {
-		/* Of secure RAM, for one, a disabled node tells */
-		if (!of_device_is_available(np))
-			continue;
-		for (i = 0; !of_address_to_resource(np, i, &res); i++) {
-			if (base >= res.start && base <= res.end) {
-				*ram_end = res.end;
-				of_node_put(np);
-				return true;
-			}
-		}
-	}
-
-	return false;
-}
-
-/*
- * The device tree's reserved memory belongs to those who reserved it, secure
- * firmware among them; what is for pools has a device that says so.
- */
-static int __init carveout_param_not_reserved(phys_addr_t base, phys_addr_t end,
-					      char *why, size_t len)
-{
-	struct device_node *parent __free(device_node) =
-		of_find_node_by_path("/reserved-memory");
-	struct reserved_mem *rmem;
-	phys_addr_t start, last;
-	struct resource res;
-	int i;
-
-	/* What has no node, as in device trees of old */
-	for (i = 0; carveout_arch_fdt_reserved(i, &start, &last); i++) {
-		if (base <= last && end >= start) {
-			snprintf(why, len, "it overlaps a /memreserve/, %pa to %pa", &start, &last);
-			return -EBUSY;
-		}
-	}
-
-	if (!parent)
-		return 0;
-
-	for_each_available_child_of_node_scoped(parent, np) {
-		bool taken = false;
-
-		for (i = 0; !taken && !of_address_to_resource(np, i, &res); i++)
-			taken = base <= res.end && end >= res.start;
-
-		/* One without an address of its own has been given one */
-		rmem = taken ? NULL : of_reserved_mem_lookup(np);
-		if (rmem && rmem->size) {
-			res = DEFINE_RES_MEM(rmem->base, rmem->size);
-			taken = base <= res.end && end >= res.start;
-		}
-
-		if (taken) {
-			snprintf(why, len, "it overlaps the reserved memory %pOFn, %pr",
-				 np, &res);
-			return -EBUSY;
-		}
-	}
-
-	return 0;
-}
-
 /*
  * What somebody types can be anything: a device's registers, the firmware's own
  * memory. Only what firmware calls RAM can have been left out by mem=.
  */
 static int __init carveout_param_check(phys_addr_t base, u64 size, char *why, size_t len)
 {
-	phys_addr_t start = base, end = base + size - 1, ram_end;
+	phys_addr_t end = base + size - 1;
 	int ret;
 
 	if (carveout_is_to_be_dumped(why, len))
 		return -EBUSY;
 
-	ret = carveout_param_not_reserved(base, end, why, len);
+	ret = carveout_check_range(base, size, NULL, why, len);
 	if (ret)
 		return ret;
-
-	for (; start <= end; start = ram_end + 1) {
-		if (!carveout_firmware_ram(start, &ram_end)) {
-			snprintf(why, len, "%pa is not free RAM for the firmware", &start);
-			return -EINVAL;
-		}
-		if (ram_end >= end)
-			break;
-	}
 
 	/*
 	 * What mem= has cut off is not in the resource tree. What is there is known
@@ -491,6 +514,7 @@ static int __init carveout_init(void)
 {
 	struct carveout_claim *claim, *next;
 	char why[CARVEOUT_WHY_LEN];
+	unsigned int sleep_flags;
 	LIST_HEAD(params);
 	int ret;
 
@@ -501,6 +525,9 @@ static int __init carveout_init(void)
 	ret = carveout_pool_init();
 	if (ret)
 		return ret;
+
+	/* A hibernation that has begun would not have asked carveout_pm() */
+	sleep_flags = lock_system_sleep();
 
 	ret = carveout_param_init(&params);
 	if (ret)
@@ -522,6 +549,7 @@ static int __init carveout_init(void)
 		if (carveout_publish(claim, NULL, why, sizeof(why)))
 			pr_err("no pool \"%s\" of pools=: %s\n", name, why);
 	}
+	unlock_system_sleep(sleep_flags);
 
 	return 0;
 
@@ -530,6 +558,7 @@ err_pm:
 err_param:
 	carveout_param_exit();
 err_pool:
+	unlock_system_sleep(sleep_flags);
 	carveout_pool_exit();
 	return ret;
 }

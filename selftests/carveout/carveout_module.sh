@@ -266,7 +266,12 @@ reason() {
 	*-not-ours) echo "is not compatible with linux,carveout-heap-pool" ;;
 	*-odd-size | *-unaligned) echo "must be multiples of" ;;
 	*-label-[12]) echo "there is a pool of that name" ;;
-	*-overlap-[12] | *-same-[12]) echo "is in use, see /proc/iomem" ;;
+	*-same-[12]) echo "is in use, see /proc/iomem" ;;
+	*-overlap-1) echo "it overlaps the reserved memory overlap, .mem 0xdc200000-" ;;
+	*-overlap-2) echo "it overlaps the reserved memory overlap, .mem 0xdc000000-" ;;
+	*-over-firmware) echo "it overlaps the reserved memory firmware, .mem 0xd2000000-" ;;
+	*-over-memreserve) echo "it overlaps a /memreserve/" ;;
+	*-absent) echo "0x0*300000000 is not RAM for the firmware" ;;
 	*) echo "no reason is known for $1" ;;
 	esac
 }

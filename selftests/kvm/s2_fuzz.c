@@ -61,6 +61,8 @@
 
 /* For the shortest sequence that fails */
 #define SHRINK_SECONDS	90
+/* So often it is said how far it is */
+#define PROGRESS_SECONDS	60
 
 #define PIECE_PAGES	(PIECE / MT_PAGE)
 #define MAX_PIECE_PAGES	(PIECE / SZ_4K)
@@ -1204,13 +1206,19 @@ static void announce(unsigned int seed)
 	ksft_print_msg("MT_OPS=%u MT_SEED=%u\n", nr_ops(), seed);
 }
 
-static void fuzz(unsigned int seed, bool noise)
+static void fuzz(unsigned int first, bool noise)
 {
-	unsigned int left = nr_ops(), nr;
+	unsigned int left = nr_ops(), seed = first, nr;
 	struct op ops[OPS_A_RUN];
+	time_t said = time(NULL);
 
 	share();
 	for (; left; left -= nr, seed++) {
+		if (time(NULL) >= said + PROGRESS_SECONDS) {
+			ksft_print_msg("MT_SEED=%u: %u of %u operations\n", first,
+				       nr_ops() - left, nr_ops());
+			said = time(NULL);
+		}
 		nr = min_t(unsigned int, left, OPS_A_RUN);
 		srandom(seed);
 		w.eager = seed & 1;

@@ -82,8 +82,8 @@ say "stress: $OPS operations and $ROUNDS rounds; how far it is: $LOGS/stress/*/p
 results=$LOGS/stress/results
 for dir in $boots; do
 	"$RIG/report.sh" boot "$(basename "$dir")" "$dir"
-	# The seed, what was done, and, where it failed, what does
-	said "$dir" | sed -n "s|^# \([^ R]\)|$(basename "$dir"): \1|p" >&2
+	# The seed, what was done, and, where it failed, what does; not how far it had got
+	said "$dir" | sed -n "/ of [0-9]* operations$/d; s|^# \([^ R]\)|$(basename "$dir"): \1|p" >&2
 done >"$results"
 
 # The figures, with what they are of

@@ -4,8 +4,8 @@
 # needs: series
 # inputs: code drivers include arch-arm64 selftests/mutants
 #
-# Each mutant applies to the code that it breaks, all series of it. That the tests
-# catch them is for `make mutants`.
+# Each mutant applies to the code that it breaks, all series of it, and says what has to
+# catch it, and where. That it does is for `make mutants`.
 
 . "$(dirname "$0")/../gate.sh"
 
@@ -20,5 +20,11 @@ for m in "$TOP"/selftests/mutants/*.patch; do
 		echo "$(basename "$m"): does not apply"
 		r=1
 	}
+	for word in test config; do
+		grep -q "^# $word: ." "$m" || {
+			echo "$(basename "$m"): no line \"# $word: ...\""
+			r=1
+		}
+	done
 done
 exit $r

@@ -52,7 +52,7 @@ help:
 	@echo '              stress: programs'
 	@echo 'CONFIG=       check and stress: configurations, lines of selftests/rig/configs'
 	@echo 'SEED=         stress: that of a run to repeat'
-	@echo 'DEBUG=        stress: 1 or kcsan, the kernels of make debug; mutants: kcsan, those for it'
+	@echo 'DEBUG=        stress: 1 or kcsan, the kernels of make debug'
 	@echo 'AGAIN=1       check: again what has passed and has not changed'
 	@echo 'KERNEL=/path  any kernel tree instead of the distribution package'
 	@echo 'UPDATE=1      look for a newer point release of the base'

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # make mutants: breaks the patched kernel in one way after the other, and sees that
-# the test that is there for it fails. ONLY= names mutants. DEBUG=kcsan does so with the
-# mutants that are for that kernel, and are left out otherwise.
+# the test that is there for it fails. ONLY= names mutants.
 #
 # A mutant is a patch to the patched kernel, selftests/mutants/<name>.patch. Lines at
 # its top say which tests must catch it, one a line, by the name that they have in the
@@ -14,8 +13,7 @@
 #   # config: n1
 #
 # A third kind of line, "# tree: module", is for a patch to the carve-out module of this
-# repository, which is loaded into the kernel as it is. A fourth, "# debug: kcsan", is for one
-# that nothing but that kernel sees: its test is kernel-log/ and the program.
+# repository, which is loaded into the kernel as it is.
 #
 # Only these subtests are run, and each must fail. First, all of them must pass on the
 # kernel without a mutant, run in the same way, or a failure would mean nothing.
@@ -28,36 +26,19 @@ chosen=$(echo "${ONLY:-}" | tr ',' ' ')
 for m in $chosen; do
 	one_of ONLY "$m" "$all"
 done
+: "${chosen:=$all}"
 
 # header MUTANT WORD: each line with it
 header() { sed -n "s/^# $2: //p" "$mutants/$1.patch"; }
-# program_of TEST: what has to be run
-program_of() {
-	po_test=${1#kernel-log/}
-	echo "${po_test%%/*}"
-}
-# passed_by TEST: what the results have where it passes; of a log without a report one line
-passed_by() {
-	case $1 in
-	kernel-log/*) echo kernel-log ;;
-	*) echo "$1" ;;
-	esac
-}
 
-[ -n "$chosen" ] || chosen=$(for m in $all; do
-	[ "$(header "$m" debug)" != "${DEBUG:-}" ] || echo "$m"
-done)
-[ -n "$chosen" ] || die "DEBUG=$DEBUG: no mutant is for that kernel"
 for m in $chosen; do
-	[ "$(header "$m" debug)" = "${DEBUG:-}" ] ||
-		die "$m.patch: debug is \"$(header "$m" debug)\", and DEBUG=${DEBUG:-}"
 	config=$(header "$m" config)
 	[ -n "$(header "$m" test)" ] || die "$m.patch does not name its test"
 	one_of "$m.patch: config" "$config" "$(rig_configs both; rig_configs patched)"
 	for test in $(header "$m" test); do
-		awk -v t="$(program_of "$test")" '!/^#/ && $3 == t { found = 1 } END { exit !found }' \
+		awk -v t="${test%%/*}" '!/^#/ && $3 == t { found = 1 } END { exit !found }' \
 			"$TOP/selftests/tests" ||
-			die "$m.patch: selftests/tests has no $(program_of "$test")"
+			die "$m.patch: selftests/tests has no ${test%%/*}"
 	done
 done
 
@@ -71,8 +52,6 @@ for m in $chosen; do
 	need_emulator "$(header "$m" config)"
 done
 
-limit=400
-[ -z "$debug" ] || limit=1800
 log=$LOGS/mutants/log
 mkdir -p "$LOGS/mutants"
 : >"$log"
@@ -88,10 +67,10 @@ kernel_tree() {
 		git -C "$W/src" worktree add -q --detach "$tree" "$commit"
 	}
 	git -C "$tree" checkout -q -f --detach "$commit"
-	mkdir -p "$tree/$BUILD"
-	cmp -s "$W/patched/$BUILD/.config" "$tree/$BUILD/.config" ||
-		cp "$W/patched/$BUILD/.config" "$tree/$BUILD/.config"
-	cp "$W/patched/$BUILD/modules.cpio" "$tree/$BUILD/modules.cpio"
+	mkdir -p "$tree/build"
+	cmp -s "$W/patched/$BUILD/.config" "$tree/build/.config" ||
+		cp "$W/patched/$BUILD/.config" "$tree/build/.config"
+	cp "$W/patched/$BUILD/modules.cpio" "$tree/build/modules.cpio"
 }
 commit=
 for m in $chosen; do
@@ -101,19 +80,15 @@ done
 # list_of CONFIGURATION TEST: what is to be run of the rig's tests, the subtest alone where
 # it is a program's
 list_of() {
-	lo_program=$(program_of "$2")
-	lo_only=${2#"$lo_program"}
-	case $lo_only in
-	/*) lo_only=" -r ${lo_only#/}" ;;
-	*) lo_only= ;;
-	esac
-	list_for "$1" "$lo_program" |
-		sed "/^[0-9]* $lo_program /s#/tests/[a-z0-9_]*\( \|\$\)#&$lo_only #"
+	lo_only=
+	[ "${2#*/}" = "$2" ] || lo_only=" -r ${2#*/}"
+	list_for "$1" "${2%%/*}" |
+		sed "/^[0-9]* ${2%%/*} /s#/tests/[a-z0-9_]*\( \|\$\)#&$lo_only #"
 }
 
 build() {
-	kernel_make "$tree" "$BUILD" arm64 olddefconfig
-	kernel_make "$tree" "$BUILD" arm64 Image
+	kernel_make "$tree" build arm64 olddefconfig
+	kernel_make "$tree" build arm64 Image
 }
 # module_of MUTANT: the same of the carve-out module, against the patched kernel: an
 # archive that has it in the place of the right one
@@ -130,7 +105,7 @@ module_of() {
 # try_test MUTANT CONFIGURATION TEST BUILD [ARCHIVE]: prints what a boot of it finds
 try_test() {
 	config=$2 test=$3 dir=$LOGS/mutants/$1/$2
-	list_of "$config" "$test" | new_boot "$dir" "$4" $limit ${5:+"$5"}
+	list_of "$config" "$test" | new_boot "$dir" "$4" 400 ${5:+"$5"}
 	"$RIG/boot.sh" "$dir" >>"$log" 2>&1 || :
 	"$RIG/report.sh" boot "$config" "$dir" >"$dir/results"
 	if grep -q "^fail	$config/$test	" "$dir/results"; then
@@ -138,9 +113,8 @@ try_test() {
 	elif grep -q "^fail	" "$dir/results"; then
 		echo "not caught in $test; but $(sed -n 's/^fail\t\([^\t]*\)\t.*/\1/p' \
 			"$dir/results" | head -n 3 | tr '\n' ' ')failed"
-	elif grep -q "^[a-z]*	$config/$(passed_by "$test")	" "$dir/results"; then
-		echo "survived: $(sed -n "s|^\([a-z]*\)\t$config/$(passed_by "$test")\t.*|\1|p" \
-			"$dir/results")"
+	elif grep -q "^[a-z]*	$config/$test	" "$dir/results"; then
+		echo "survived: $(sed -n "s|^\([a-z]*\)\t$config/$test\t.*|\1|p" "$dir/results")"
 	else
 		echo "not tried: there is no $test in the results"
 	fi
@@ -166,8 +140,8 @@ make_mutant() {
 		echo "does not build"
 		return
 	}
-	cp "$tree/$BUILD/arch/arm64/boot/Image" "$at/build/arch/arm64/boot/"
-	cp "$tree/$BUILD/modules.cpio" "$at/build/"
+	cp "$tree/build/arch/arm64/boot/Image" "$at/build/arch/arm64/boot/"
+	cp "$tree/build/modules.cpio" "$at/build/"
 }
 # try MUTANT: prints what became of it
 try() {
@@ -216,7 +190,7 @@ for config in $configs; do
 	done >"$LOGS/mutants/list"
 	list_for "$config" | awk 'NR == FNR { if (!at[$2]) at[$2] = FNR; next }
 		!seen[$0]++ { print at[$2], $0 }' - "$LOGS/mutants/list" |
-		sort -s -n -k 1,1 | cut -d ' ' -f 2- | new_boot "$LOGS/mutants/none/$config" "$W/patched/$BUILD" $((3 * limit))
+		sort -s -n -k 1,1 | cut -d ' ' -f 2- | new_boot "$LOGS/mutants/none/$config" "$W/patched/$BUILD" 1200
 done
 # shellcheck disable=SC2046	# paths of ours, without blanks
 "$RIG/boots.sh" $(for config in $configs; do echo "$LOGS/mutants/none/$config"; done)
@@ -225,7 +199,7 @@ for config in $configs; do
 	"$RIG/report.sh" boot "$config" "$dir" >"$dir/results"
 	for test in $(tests_on "$config"); do
 		if grep -q "^fail	$config/$test	" "$dir/results" ||
-			! grep -q "^pass	$config/$(passed_by "$test")	" "$dir/results"; then
+			! grep -q "^pass	$config/$test	" "$dir/results"; then
 			say "no mutant: $test does not pass on $config"
 			missed=$((missed + 1))
 		fi

@@ -126,10 +126,11 @@ END
 chmod 755 "$root"/work/bin/* "$root"/work/board/*
 tar -C "$root/work" -cf "$root/work/board.tar" board
 
-# signals BAR: what LAVA would read on the console
+sum=$(sha256sum <"$root/work/board.tar" | cut -d ' ' -f 1)
+# signals BAR [SHA256]: what LAVA would read on the console
 signals() {
 	{
-		sed "s/^BAR=.*/BAR='$1'/" "$root/work/steps"
+		sed "s/^BAR=.*/BAR='$1'/; s/^SHA256=.*/SHA256='${2-$sum}'/" "$root/work/steps"
 		echo 'echo "this is the end"'
 	} >"$root/work/run.sh"
 	(cd "$root/work" && in_lava sh -c 'export LAVA_RESULT_DIR=/work/result && cd /work && . ./run.sh') \
@@ -154,4 +155,10 @@ diff -u "$G/lava.expected" "$G/lava.signals" || complain "LAVA would not have th
 # One that stops early
 signals '' >"$G/lava.signals" || complain "$(tail -n 5 "$G/lava.run")"
 grep -qx 'ktap.complete fail' "$G/lava.signals" || complain "a run that stops early is complete"
+# Another tarball than that which was meant
+for s in '' "$(echo "$sum" | tr 0-9a-f 1-9a-f0)"; do
+	! signals 0000:01:00.0:2 "$s" >"$G/lava.signals" || complain "a tarball is taken for SHA256=$s"
+	grep -q 'not-the-tarball' "$G/lava.run" || complain "SHA256=$s: $(cat "$G/lava.run")"
+	! grep -q '^with:' "$G/lava.run" || complain "SHA256=$s: ./run is run"
+done
 exit $r

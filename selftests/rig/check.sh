@@ -4,10 +4,11 @@
 # make check: gates, our tests in every configuration, each series without those
 # after it, the comparisons with the base kernel, and the verdict. ONLY= takes tests,
 # gates or parts by name, CONFIG= configurations. What has passed and has not changed
-# since is not run again, unless AGAIN=1. With DEBUG=1, our tests alone on a kernel
-# with KASAN, lockdep and kmemleak; with DEBUG=kcsan on one that looks for data races. "check.sh pages", make pages: our tests and the
-# tarball for boards in the configurations that make check leaves out, with pages of
-# another size: each has a kernel of its own.
+# since is not run again, unless AGAIN=1. With DEBUG=1, our tests alone on a kernel with
+# KASAN, lockdep and kmemleak; with DEBUG=kcsan on one that looks for data races.
+# "check.sh pages", make pages: our tests and the tarball for boards in the
+# configurations that make check leaves out, with pages of another size: each has a
+# kernel of its own.
 
 . "$(dirname "$0")/lib.sh"
 

@@ -99,7 +99,7 @@ void mt_require_series(enum mt_series series)
 		return;
 	dumps = vm_file_exists("stage2_page_tables");
 	if (mt_host_is_pkvm())
-		mt_skip("in protected mode KVM maps no PFNMAP memory and has no flag");
+		mt_skip("in protected mode KVM maps no PFNMAP memory but RAM and has no flag");
 	why = mt_no_series(series);
 	if (why)
 		mt_skip("%s", why);
@@ -163,5 +163,5 @@ void mt_require_noncacheable(void)
 void mt_require_pfnmap(void)
 {
 	if (mt_host_is_pkvm())
-		mt_skip("KVM maps no PFNMAP memory in protected mode");
+		mt_skip("KVM maps no PFNMAP memory but RAM in protected mode");
 }

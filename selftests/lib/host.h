@@ -41,7 +41,7 @@ bool mt_has_cacheable_pfnmap(struct kvm_vm *vm);
 /* Skips the test where no VM takes the flag */
 void mt_require_noncacheable(void);
 
-/* Skips the test where KVM maps no PFNMAP memory at all (pKVM) */
+/* Skips the test where KVM maps no PFNMAP memory but RAM (pKVM) */
 void mt_require_pfnmap(void);
 
 #endif /* SELFTEST_HOST_H */

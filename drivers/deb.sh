@@ -31,7 +31,10 @@ trap 'exit 130' INT TERM HUP
 src=$tmp/carveout-heap-$version
 mkdir -p "$src/Documentation" "$src/arch-arm64" "$out"
 # Nothing that a build has left
-(cd "$top" && find drivers arch-arm64 Documentation/carveout-heap.rst -type f \
+(cd "$top/Documentation" &&
+	cp -R carveout-heap.rst carveout-boards.rst real-vmm.rst qemu.rst bench.txt devicetree \
+		"$src/Documentation")
+(cd "$top" && find drivers arch-arm64 -type f \
 	! -name '*.o' ! -name '*.ko' ! -name '*.mod' ! -name '*.mod.c' ! -name '.*' \
 	! -name modules.order ! -name Module.symvers |
 	cpio -pdm --quiet "$src")

@@ -36,7 +36,7 @@ help:
 	@echo 'make board-test  Debian 13 with its own kernel, init, apt and dkms on an emulated board: from'
 	@echo '              scp of that tarball to the report'
 	@echo 'make overlay  a device-tree overlay with a pool for a board: BASE_DTB=, POOL=vm0,'
-	@echo '              POOL_BASE=0xc0000000, POOL_SIZE=256M, POOL_SHARED=shared'
+	@echo '              POOL_BASE=0xc0000000, POOL_SIZE=256M; POOL_SHARED=shared'
 	@echo 'make headers_install  the flag, the capability and the vfio feature, for who builds'
 	@echo '              a VMM before the kernel headers have them: DESTDIR=, PREFIX=/usr/local'
 	@echo 'make deb      a Debian package of it that builds itself by DKMS'
@@ -49,7 +49,7 @@ help:
 	@echo 'BASE=$(BASE)     base kernel, a line of patches/bases'
 	@echo 'SERIES=$(lastword $(notdir $(sort $(wildcard patches/$(BASE)/*))))  the last series that is applied, built and tested'
 	@echo 'ONLY=         check: tests, gates or parts by name, with commas; a wrong one lists them;'
-	@echo '              stress: programs'
+	@echo '              stress: programs; mutants: files of selftests/mutants'
 	@echo 'CONFIG=       check and stress: configurations, lines of selftests/rig/configs'
 	@echo 'SEED=         stress: that of a run to repeat'
 	@echo 'DEBUG=        stress: 1 or kcsan, the kernels of make debug'
@@ -118,6 +118,6 @@ headers_install:
 
 clean:
 	rm -rf $(CACHE)/*/src/build* $(CACHE)/*/patched/build* $(CACHE)/*/apply/build* $(CACHE)/*/kernel-deb/build* \
-		$(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs* $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
+		$(CACHE)/*/mutants/build $(CACHE)/qemu/build $(CACHE)/emulator $(CACHE)/*/tests $(CACHE)/*/prefix $(CACHE)/*/logs* $(CACHE)/*/stamps $(CACHE)/*/results.tsv*
 
 .PHONY: help run demo check bench mutants apply headers_install tree export stress qemu qemu-test qemu-tree qemu-export gates bisect debug pages module deb deb-test kernel-deb board board-test overlay clean

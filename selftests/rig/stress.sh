@@ -14,8 +14,8 @@
 # takes the kernel with KASAN, lockdep and kmemleak, DEBUG=kcsan the one that looks for data
 # races. What fails leaves the sequence of operations that does; if nothing does,
 # Documentation/stress.txt has the figures of the run (stress-debug.txt, stress-s2_fuzz.txt,
-# stress-dt.txt, and so on), unless that was SEED='s or KERNEL='s. Beside other work it fails:
-# some tests look at the clock.
+# stress-dt.txt, and so on), unless that was SEED='s or KERNEL='s. Beside other work it may
+# fail: some tests look at the clock.
 
 . "$(dirname "$0")/lib.sh"
 

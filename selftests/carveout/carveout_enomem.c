@@ -154,7 +154,7 @@ static void unbind(void)
 	TEST_ASSERT(binding_write(&t.binding, "unbind"), "unbind: %s", strerror(errno));
 }
 
-TEST_F_TIMEOUT(enomem, bind, 120)
+TEST_F(enomem, bind)
 {
 	find_pool();
 	if (!binding_find(&t.pool, &t.binding))

@@ -293,12 +293,9 @@ FIXTURE_TEARDOWN(audit)
 {
 }
 
-/* Longer than the harness allows by itself: all of this runs in an emulator */
-#define AUDIT_TEST(name)	TEST_F_TIMEOUT(audit, name, 120)
-
 /* ---- the file ---- */
 
-AUDIT_TEST(absent_in_protected_mode)
+TEST_F(audit, absent_in_protected_mode)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
@@ -317,7 +314,7 @@ AUDIT_TEST(absent_in_protected_mode)
 	kvm_vm_free(vm);
 }
 
-AUDIT_TEST(root_only)
+TEST_F(audit, root_only)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
@@ -350,7 +347,7 @@ AUDIT_TEST(root_only)
 }
 
 /* Where memory is, is for those who may know it; all else is shown */
-AUDIT_TEST(addresses_by_capability)
+TEST_F(audit, addresses_by_capability)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[2];
@@ -384,7 +381,7 @@ AUDIT_TEST(addresses_by_capability)
 	kvm_vm_free(vm);
 }
 
-AUDIT_TEST(read_again)
+TEST_F(audit, read_again)
 {
 	struct audit first, second;
 	struct kvm_vcpu *vcpu;
@@ -530,7 +527,7 @@ static void check_mapping(int i, u32 slot_flags)
 	close(fd);
 }
 
-AUDIT_TEST(each_mapping)
+TEST_F(audit, each_mapping)
 {
 	int i;
 
@@ -542,7 +539,7 @@ AUDIT_TEST(each_mapping)
 }
 
 /* What the flag accepts never has a mismatched alias */
-AUDIT_TEST(flagged)
+TEST_F(audit, flagged)
 {
 	mt_require_noncacheable();
 	check_mapping(0, KVM_MEM_NONCACHEABLE);
@@ -574,7 +571,7 @@ static void check_ram(void *hva, u64 size)
 	kvm_vm_free(vm);
 }
 
-AUDIT_TEST(ram)
+TEST_F(audit, ram)
 {
 	void *hva;
 	u64 i;
@@ -595,7 +592,7 @@ AUDIT_TEST(ram)
 	check_ram(mt_hugetlb(BLOCKS), BLOCKS);
 }
 
-AUDIT_TEST(guest_memfd)
+TEST_F(audit, guest_memfd)
 {
 	struct expected want[2] = {
 		{ MT_GPA, MT_GPA + MT_PAGE, WB, NONE, true },
@@ -704,7 +701,7 @@ static void two_slots(const struct memtype_test_config *first, const char *first
 	close(fd2);
 }
 
-AUDIT_TEST(two_slots_nc_device)
+TEST_F(audit, two_slots_nc_device)
 {
 	mt_require_pfnmap();
 	two_slots(&nc_granted, NC, NC, &device, DEVICE, DEVICE);
@@ -712,7 +709,7 @@ AUDIT_TEST(two_slots_nc_device)
 	two_slots(&device, DEVICE, DEVICE, &nc_granted, NC, NC);
 }
 
-AUDIT_TEST(two_slots_same)
+TEST_F(audit, two_slots_same)
 {
 	mt_require_pfnmap();
 	two_slots(&nc_granted, NC, NC, &nc_granted, NC, NC);
@@ -720,7 +717,7 @@ AUDIT_TEST(two_slots_same)
 }
 
 /* The VMM's two mappings, taken each with its slot, are right */
-AUDIT_TEST(two_slots_wb)
+TEST_F(audit, two_slots_wb)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
@@ -739,7 +736,7 @@ AUDIT_TEST(two_slots_wb)
 /* ---- size ---- */
 
 /* As large as the guest's address space, and next to nothing is mapped */
-AUDIT_TEST(sparse)
+TEST_F(audit, sparse)
 {
 	struct expected want[65] = {};
 	struct kvm_vcpu *vcpu;
@@ -795,7 +792,7 @@ static long free_kb(void)
 }
 
 /* More ranges than it remembers: it says so, and still lists them all */
-AUDIT_TEST(limit)
+TEST_F_TIMEOUT(audit, limit, 300)
 {
 	const u64 nr = 70000, size = 2 * nr * MT_PAGE;
 	struct kvm_vcpu *vcpu;
@@ -936,7 +933,7 @@ static void *churn_slots(void *vm)
 	return NULL;
 }
 
-AUDIT_TEST(concurrent)
+TEST_F(audit, concurrent)
 {
 	const struct memtype_test_config piece_nc = {
 		.vma_type = MEMTYPE_TEST_WB, .pte_type = MEMTYPE_TEST_NC, .offset = SIZE,
@@ -1100,7 +1097,7 @@ static u64 expect_folding(const struct audit *a)
  * happens to these pages: they stay mapped at stage 2, and the vCPU rests. The file
  * says nothing of PTE_CONT; memtype_test does.
  */
-AUDIT_TEST(contiguous)
+TEST_F(audit, contiguous)
 {
 	u64 reads, pages = FOLD_SIZE / MT_PAGE;
 	struct kvm_vcpu *vcpu;
@@ -1153,7 +1150,7 @@ AUDIT_TEST(contiguous)
 }
 
 /* The file outlives the VM's descriptor, and the VMM */
-AUDIT_TEST(after_the_vmm)
+TEST_F(audit, after_the_vmm)
 {
 	int to_parent[2], to_child[2], status;
 	struct kvm_vcpu *vcpu;
@@ -1264,7 +1261,7 @@ static void check_trace(const struct memtype_test_config *config, u32 slot_flags
 		close(fd);
 }
 
-AUDIT_TEST(tracepoint)
+TEST_F(audit, tracepoint)
 {
 	static const struct memtype_test_config zone_device = {
 		.vma_type = MEMTYPE_TEST_NC, .pte_type = MEMTYPE_TEST_NC,

@@ -483,7 +483,7 @@ TEST_F_TIMEOUT(blobs, write_protected, 300)
 }
 
 /* A flagged slot refuses what is in system memory, and takes it when it is back */
-TEST_F_TIMEOUT(blobs, flag_evicted_and_back, 120)
+TEST_F(blobs, flag_evicted_and_back)
 {
 	struct kvm_vcpu *vcpu;
 	struct mt_result r;

@@ -1258,7 +1258,7 @@ FIXTURE_TEARDOWN(fuzz)
  * device. An access to one that meets a change of the memory map by another CPU can go
  * astray there (selftests/rig/boot.sh): with others beside, the BAR is one that is RAM.
  */
-TEST_F_TIMEOUT(fuzz, regressions, 120)
+TEST_F(fuzz, regressions)
 {
 	int i;
 

@@ -58,9 +58,6 @@ FIXTURE_TEARDOWN(prefault)
 {
 }
 
-/* Longer than the harness allows by itself: all of this runs in an emulator */
-#define PREFAULT_TEST(name)	TEST_F_TIMEOUT(prefault, name, 120)
-
 /* One call; returns its errno and leaves in *range what it has left to do */
 static int prefault_once(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range)
 {
@@ -172,7 +169,7 @@ static void check_driver(const struct memtype_test_config *config, u32 slot_flag
 }
 
 /* Memory that nobody has written to is mapped as a read would map it */
-PREFAULT_TEST(untouched)
+TEST_F(prefault, untouched)
 {
 	struct s2_range range;
 	struct kvm_vcpu *vcpu;
@@ -192,7 +189,7 @@ PREFAULT_TEST(untouched)
 	munmap(hva, SIZE);
 }
 
-PREFAULT_TEST(anonymous)
+TEST_F(prefault, anonymous)
 {
 	void *hva = mt_anon(SIZE);
 
@@ -201,7 +198,7 @@ PREFAULT_TEST(anonymous)
 	check_populated(hva, 0, S2_WB, MT_PAGE, true);
 }
 
-PREFAULT_TEST(anonymous_thp)
+TEST_F(prefault, anonymous_thp)
 {
 	void *hva = mt_anon(BLOCKS);
 
@@ -210,7 +207,7 @@ PREFAULT_TEST(anonymous_thp)
 	check_populated(hva, 0, S2_WB, MT_BLOCK, true);
 }
 
-PREFAULT_TEST(hugetlb)
+TEST_F(prefault, hugetlb)
 {
 	void *hva = mt_hugetlb(BLOCKS);
 
@@ -220,38 +217,38 @@ PREFAULT_TEST(hugetlb)
 	check_populated(hva, 0, S2_WB, MT_BLOCK, true);
 }
 
-PREFAULT_TEST(pages)
+TEST_F(prefault, pages)
 {
 	check_driver(&nc_pages, 0, S2_NC, MT_PAGE);
 }
 
-PREFAULT_TEST(blocks)
+TEST_F(prefault, blocks)
 {
 	check_driver(&nc_blocks, 0, S2_NC, MT_BLOCK);
 }
 
-PREFAULT_TEST(device_pages)
+TEST_F(prefault, device_pages)
 {
 	check_driver(&device, 0, S2_DEVICE, MT_PAGE);
 }
 
-PREFAULT_TEST(flag_pages)
+TEST_F(prefault, flag_pages)
 {
 	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE, S2_NC, MT_PAGE);
 }
 
-PREFAULT_TEST(flag_in_wb)
+TEST_F(prefault, flag_in_wb)
 {
 	check_driver(&nc_in_wb, KVM_MEM_NONCACHEABLE, S2_NC, MT_PAGE);
 }
 
-PREFAULT_TEST(flag_blocks)
+TEST_F(prefault, flag_blocks)
 {
 	check_driver(&nc_blocks, KVM_MEM_NONCACHEABLE, S2_NC, MT_BLOCK);
 }
 
 /* The function that Documentation/vmm.rst shows; who is refused can go on */
-PREFAULT_TEST(flag_as_a_vmm)
+TEST_F(prefault, flag_as_a_vmm)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm;
@@ -281,7 +278,7 @@ PREFAULT_TEST(flag_as_a_vmm)
 	close(dev_fd);
 }
 
-PREFAULT_TEST(flag_readonly)
+TEST_F(prefault, flag_readonly)
 {
 	check_driver(&nc_pages, KVM_MEM_NONCACHEABLE | KVM_MEM_READONLY, S2_NC, MT_PAGE);
 }
@@ -325,12 +322,12 @@ static void check_logging(const struct memtype_test_config *config)
 	close(fd);
 }
 
-PREFAULT_TEST(flag_logging_4k)
+TEST_F(prefault, flag_logging_4k)
 {
 	check_logging(&nc_pages);
 }
 
-PREFAULT_TEST(flag_logging_2m)
+TEST_F(prefault, flag_logging_2m)
 {
 	check_logging(&nc_blocks);
 }
@@ -394,7 +391,7 @@ static void check_refused(void *second, int second_flags, int second_fd, u32 slo
 	close(fd);
 }
 
-PREFAULT_TEST(flag_refused)
+TEST_F(prefault, flag_refused)
 {
 	static const struct memtype_test_config wb = {};
 	int fd;
@@ -413,7 +410,7 @@ PREFAULT_TEST(flag_refused)
 }
 
 /* A page that is not there is no matter of types */
-PREFAULT_TEST(hole)
+TEST_F(prefault, hole)
 {
 	struct kvm_pre_fault_memory left;
 	void *hva = mt_anon(SIZE);
@@ -434,7 +431,7 @@ PREFAULT_TEST(hole)
 }
 
 /* Nonsense; each has a neighbour that is none */
-PREFAULT_TEST(bad_ranges)
+TEST_F(prefault, bad_ranges)
 {
 	const struct {
 		u64 gpa, size, flags;
@@ -469,7 +466,7 @@ PREFAULT_TEST(bad_ranges)
 }
 
 /* Of a vCPU that has not been initialized there is nothing to go by */
-PREFAULT_TEST(uninitialized)
+TEST_F(prefault, uninitialized)
 {
 	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = MT_PAGE };
 	struct kvm_vm *vm;
@@ -492,7 +489,7 @@ static void guest_done(void)
 }
 
 /* Before its VM has all of its interrupt controller, a vCPU is not loaded */
-PREFAULT_TEST(vgic_uninitialized)
+TEST_F(prefault, vgic_uninitialized)
 {
 	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = MT_PAGE };
 	struct kvm_vcpu *vcpu;
@@ -526,7 +523,7 @@ static void guest_reads_mmio(void)
  * A VMM that is told of an access to a BAR may map it there and then, and answer the
  * exit afterwards. It answers in kvm_run, and KVM has to know what the access was.
  */
-PREFAULT_TEST(mmio_exit_pending)
+TEST_F(prefault, mmio_exit_pending)
 {
 	struct kvm_pre_fault_memory range = { .gpa = MT_GPA, .size = SIZE };
 	void *hva = mt_anon(SIZE);
@@ -637,12 +634,12 @@ static void check_with(void *(*fn)(void *))
 	close(other.fd);
 }
 
-PREFAULT_TEST(signals)
+TEST_F(prefault, signals)
 {
 	check_with(send_signals);
 }
 
-PREFAULT_TEST(zaps)
+TEST_F(prefault, zaps)
 {
 	check_with(zap_pages);
 }

@@ -88,9 +88,6 @@ FIXTURE_TEARDOWN(vgem)
 	close(self->card);
 }
 
-/* Longer than the harness allows by itself: all of this runs in an emulator */
-#define VGEM_TEST(name)	TEST_F_TIMEOUT(vgem, name, 120)
-
 static void expect_nc(struct kvm_vm *vm, u64 size, const char *when)
 {
 	if (!mt_host_is_pkvm())
@@ -127,7 +124,7 @@ static void expect_filled(struct kvm_vm *vm, void *hva)
 	}
 }
 
-VGEM_TEST(read_then_write)
+TEST_F(vgem, read_then_write)
 {
 	mt_access_ok(self->vcpus[0], MT_READ_ALL, MT_GPA, NR_PAGES);
 	TEST_ASSERT_EQ(host_pte(self->hva).writable, 0);
@@ -137,14 +134,14 @@ VGEM_TEST(read_then_write)
 	expect_filled(self->vm, self->hva);
 }
 
-VGEM_TEST(write_first)
+TEST_F(vgem, write_first)
 {
 	mt_access_ok(self->vcpus[0], MT_FILL, MT_GPA, NR_PAGES);
 	expect_filled(self->vm, self->hva);
 }
 
 /* The VMM has read all of it: the host's entries are there, and read-only */
-VGEM_TEST(vmm_reads_first)
+TEST_F(vgem, vmm_reads_first)
 {
 	int i;
 
@@ -156,7 +153,7 @@ VGEM_TEST(vmm_reads_first)
 }
 
 /* It is not cached anywhere: what one has written, the other sees */
-VGEM_TEST(vmm_and_guest)
+TEST_F(vgem, vmm_and_guest)
 {
 	WRITE_ONCE(*(u64 *)(self->hva + 64), 0x1122);
 	TEST_ASSERT_EQ(mt_access_ok(self->vcpus[0], MT_LDR, MT_GPA + 64, 0), 0x1122);
@@ -182,7 +179,7 @@ static void *write_all(void *arg)
 }
 
 /* Both are at the same page at about the same time, one of them with reads before */
-VGEM_TEST(two_vcpus)
+TEST_F(vgem, two_vcpus)
 {
 	struct writer writers[2] = {
 		{ self->vcpus[0], MT_FILL }, { self->vcpus[1], MT_READ_ALL },

@@ -12,6 +12,10 @@
 
 #include "test_util.h"
 
+/* Not the 30 s of kselftest_harness.h: the machine may be emulated, the kernel a debugging one */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	120
+
 /*
  * Compare error numbers. A libkvm assertion that fails while errno is EACCES
  * exits as a skip, hence errno is cleared.

@@ -387,29 +387,29 @@ FIXTURE_TEARDOWN(large)
 	mt_dev_close(&self->r.dev);
 }
 
-TEST_F_TIMEOUT(large, blocks, 120)
+TEST_F(large, blocks)
 {
 	check_large(&self->r, DEFAULT, 0);
 }
 
-TEST_F_TIMEOUT(large, blocks_strict, 120)
+TEST_F(large, blocks_strict)
 {
 	check_large(&self->r, STRICT, 0);
 }
 
-TEST_F_TIMEOUT(large, blocks_write_combine, 120)
+TEST_F(large, blocks_write_combine)
 {
 	check_large(&self->r, WRITE_COMBINE, 0);
 }
 
-TEST_F_TIMEOUT(large, blocks_write_combine_flag, 120)
+TEST_F(large, blocks_write_combine_flag)
 {
 	mt_require_noncacheable();
 	check_large(&self->r, WRITE_COMBINE, KVM_MEM_NONCACHEABLE);
 }
 
 /* Host and guest address do not agree within a block: pages, and of those all */
-TEST_F_TIMEOUT(large, pages_where_addresses_disagree, 120)
+TEST_F(large, pages_where_addresses_disagree)
 {
 	struct kvm_vm *vm = self->r.vm;
 	const u64 pages = 2 * MT_BLOCK / MT_PAGE, gpa = MT_GPA + MT_PAGE;
@@ -426,7 +426,7 @@ TEST_F_TIMEOUT(large, pages_where_addresses_disagree, 120)
 }
 
 /* A slot that starts and ends within blocks has one block and pages around it */
-TEST_F_TIMEOUT(large, blocks_inside, 120)
+TEST_F(large, blocks_inside)
 {
 	struct kvm_vm *vm = self->r.vm;
 	const u64 offset = MT_BLOCK - 16 * MT_PAGE, size = MT_BLOCK + 32 * MT_PAGE;

@@ -215,7 +215,7 @@ static void check_type(FIXTURE_DATA(bar) *self, u32 type)
 }
 
 /* Nobody has asked for anything; the same on the unpatched kernel */
-TEST_F_TIMEOUT(bar, untouched, 120)
+TEST_F(bar, untouched)
 {
 	void *hva;
 
@@ -226,19 +226,19 @@ TEST_F_TIMEOUT(bar, untouched, 120)
 	munmap(hva, self->size);
 }
 
-TEST_F_TIMEOUT(bar, strict, 120)
+TEST_F(bar, strict)
 {
 	check_type(self, STRICT);
 }
 
 /* Prefetchable or not */
-TEST_F_TIMEOUT(bar, write_combine, 120)
+TEST_F(bar, write_combine)
 {
 	check_type(self, WRITE_COMBINE);
 }
 
 /* One after the other in the same slot, with mappings of all types there */
-TEST_F_TIMEOUT(bar, side_by_side, 120)
+TEST_F(bar, side_by_side)
 {
 	void *hva[NR_TYPES];
 	u32 type;
@@ -257,7 +257,7 @@ TEST_F_TIMEOUT(bar, side_by_side, 120)
 }
 
 /* What the document tells a VMM to call, whose configuration says a type or none */
-TEST_F_TIMEOUT(bar, vmm, 120)
+TEST_F(bar, vmm)
 {
 	struct mt_result r;
 	void *hva;

@@ -155,7 +155,7 @@ if wants newest; then
 fi
 
 limit=900
-[ -z "${DEBUG:-}" ] || limit=1800
+[ -z "${DEBUG:-}" ] || limit=5400
 for c in $configs; do
 	dir=$LOGS/boot/$(label_of "$c")
 	b=$(build_of "$c")

@@ -19,19 +19,43 @@
 BAD='BUG:|WARNING:|Oops|Call trace|Call Trace|Kernel panic|INFO: (task|rcu|possible)|possible recursive locking|circular locking|inconsistent lock|suspicious RCU|sleeping function called|KASAN|UBSAN|unreferenced object|hung_task|soft lockup|Internal error|HYP panic|nVHE hyp panic'
 
 # Each report in the log is charged to the test that ran at the time. An allocation that
-# such a test has made fail is said with a stack; a board's run has them all.
+# such a test has made fail is said with a stack; a board's run has them all. One report
+# of lockdep's is excused: vfio-pci resets a device in a hot-plug slot, and has VFs probed,
+# under the lock of a device set, and pciehp and the PCI core have their locks around these
+# in either order (https://github.com/spdk/spdk/issues/1275 is somebody's deadlock of that
+# kind). That is the base kernel by itself.
 log() {
-	awk -v bad="$BAD" '
+	tr -d '\r' <"$2" | awk -v bad="$BAD" '
+		function charge(what) {
+			if (!(test in seen))
+				printf "fail\t%s/kernel-log/%s\t%s\n", config, test == "" ? "boot" : test, what
+			seen[test] = n = 1
+			report = ""
+		}
 		/(^| )rig: / { test = $NF; failing = 0 }
+		/possible circular locking/ { report = $0; locks = ""; next }
+		report != "" && / at: / {
+			match($0, /\([^)]*\)/)
+			locks = locks substr($0, RSTART, RLENGTH)
+		}
+		report != "" && /existing dependency chain/ {
+			excused = test == "vfio_removal" &&
+				locks == "(pci_rescan_remove_lock)(&ctrl->reset_lock)"
+			if (!excused)
+				charge(report)
+			report = ""
+		}
+		excused && /Call trace/ { excused = 0; next }
 		test ~ /_enomem|^board_run/ && /: vmalloc error: / { failing = 1 }
 		failing && /Call trace/ { failing = 0; next }
-		$0 ~ bad {
-			if (!(test in seen))
-				printf "fail\t%s/kernel-log/%s\t%s\n", config, test == "" ? "boot" : test, $0
-			seen[test] = n = 1
+		$0 ~ bad { charge($0) }
+		END {
+			if (report != "")
+				charge(report)
+			if (!n)
+				printf "pass\t%s/kernel-log\t\n", config
 		}
-		END { if (!n) printf "pass\t%s/kernel-log\t\n", config }
-	' config="$1" "$2"
+	' config="$1"
 }
 
 boot() {

@@ -23,7 +23,8 @@ BAD='BUG:|WARNING:|Oops|Call trace|Call Trace|Kernel panic|INFO: (task|rcu|possi
 # of lockdep's is excused: vfio-pci resets a device in a hot-plug slot, and has VFs probed,
 # under the lock of a device set, and pciehp and the PCI core have their locks around these
 # in either order (https://github.com/spdk/spdk/issues/1275 is somebody's deadlock of that
-# kind). That is the base kernel by itself.
+# kind). That is the base kernel by itself. So is a race that KCSAN sees where tracepoints
+# are read: the ring buffer reads a pointer plainly, to know whom to wake.
 log() {
 	tr -d '\r' <"$2" | awk -v bad="$BAD" '
 		function charge(what) {
@@ -46,6 +47,7 @@ log() {
 			report = ""
 		}
 		excused && /Call trace/ { excused = 0; next }
+		/KCSAN: data-race in __rb_get_reader_page \/ ring_buffer_unlock_commit$/ { next }
 		test ~ /_enomem|^board_run/ && /: vmalloc error: / { failing = 1 }
 		failing && /Call trace/ { failing = 0; next }
 		$0 ~ bad { charge($0) }

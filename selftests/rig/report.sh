@@ -33,23 +33,23 @@ log() {
 			seen[test] = n = 1
 			report = ""
 		}
-		/(^| )rig: / { test = $NF; failing = 0 }
+		/(^| )rig: / { test = $NF; excused = 0 }
 		/possible circular locking/ { report = $0; locks = ""; next }
 		report != "" && / at: / {
 			match($0, /\([^)]*\)/)
 			locks = locks substr($0, RSTART, RLENGTH)
 		}
 		report != "" && /existing dependency chain/ {
-			excused = test == "vfio_removal" &&
-				locks == "(pci_rescan_remove_lock)(&ctrl->reset_lock)"
-			if (!excused)
+			if (test == "vfio_removal" &&
+			    locks == "(pci_rescan_remove_lock)(&ctrl->reset_lock)")
+				excused = 1
+			else
 				charge(report)
 			report = ""
 		}
-		excused && /Call trace/ { excused = 0; next }
 		/KCSAN: data-race in __rb_get_reader_page \/ ring_buffer_unlock_commit$/ { next }
-		test ~ /_enomem|^board_run/ && /: vmalloc error: / { failing = 1 }
-		failing && /Call trace/ { failing = 0; next }
+		test ~ /_enomem|^board_run/ && /: vmalloc error: / { excused = 1 }
+		excused && /Call trace/ { excused = 0; next }
 		$0 ~ bad { charge($0) }
 		END {
 			if (report != "")
